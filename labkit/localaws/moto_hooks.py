@@ -1,0 +1,29 @@
+"""Every place where moto itself is bent, each with its reason.
+
+tests/test_moto_hooks.py fails when moto changes under one of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+from moto.moto_server import werkzeug_app
+
+
+def create_backend_app(service: Any) -> Flask:
+    """moto's WSGI application for one service, without browser features.
+
+    moto wraps every answer with cross-origin headers for browsers and lets Flask's debug mode
+    re-raise; neither belongs on a loopback API, and the first costs time on every call.
+    """
+    disable = werkzeug_app.DISABLE_GLOBAL_CORS
+    werkzeug_app.DISABLE_GLOBAL_CORS = True
+    try:
+        app = werkzeug_app.create_backend_app(service)
+    finally:
+        werkzeug_app.DISABLE_GLOBAL_CORS = disable
+    app.debug = False
+    # What a back end raises is answered by the front door, in the caller's protocol.
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    return app
