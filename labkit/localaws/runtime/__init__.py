@@ -1,0 +1,1 @@
+"""Lambda execution environments: a function's Python code, really run."""
