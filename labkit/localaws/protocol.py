@@ -113,6 +113,8 @@ def read_call(request: Request, account_id: str) -> Call:
 
     What can't be parsed leaves ``params`` empty and the reason in ``notes["unparsed"]``.
     """
+    # Read first: once a form has been parsed off the stream, the raw body is gone.
+    request.get_data(cache=True)
     service, region = identify_service(request)
     call = Call(service, "", {}, region, account_id, str(uuid.uuid4()), request)
     model = service_model(service)
