@@ -1,0 +1,1 @@
+"""What makes the lab a teacher: exam map, numbers, questions, checks, practice, progress."""
