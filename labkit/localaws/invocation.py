@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from labkit.localaws import destinations
-from labkit.localaws.call import AwsError, Principal
+from labkit.localaws.call import AwsError
 from labkit.localaws.runtime.result import InvocationResult
 from labkit.localaws.runtime.version import FunctionVersion
 

@@ -35,7 +35,10 @@ REGION = "us-east-1"
 DEFAULT_ACCOUNT_ID = "123456789012"
 
 # Where AWS does more than moto: botocore's service name to the layer that adds it.
-LAYERS: dict[str, str] = {}
+LAYERS: dict[str, str] = {
+    "s3": "s3:S3Layer",
+    "sqs": "sqs:SqsLayer",
+}
 
 
 class LocalAws:
