@@ -27,3 +27,23 @@ def create_backend_app(service: Any) -> Flask:
     # What a back end raises is answered by the front door, in the caller's protocol.
     app.config["PROPAGATE_EXCEPTIONS"] = True
     return app
+
+
+def silence_s3() -> None:
+    """Keep moto's S3 from delivering events and from judging bucket policies by itself.
+
+    moto calls functions, queues and topics inside the request's own thread, without asking any
+    permission, and answers an explicit Deny with a bare 403. Deliveries are the S3 layer's work,
+    permissions the front door's.
+    """
+    from moto.iam.access_control import PermissionResult
+    from moto.s3 import models, notifications
+
+    notifications.send_event = _nothing
+    notifications.send_test_event = _nothing
+    models.events_send_notification = _nothing
+    models.FakeBucket.get_permission = lambda *_: PermissionResult.PERMITTED  # type: ignore
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    pass

@@ -6,9 +6,12 @@ is for, and puts AWS's errors into the protocol of the service called.
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import json
 import re
+import secrets
 import uuid
 from typing import Any
 from xml.sax.saxutils import escape
@@ -116,7 +119,8 @@ def read_call(request: Request, account_id: str) -> Call:
     # Read first: once a form has been parsed off the stream, the raw body is gone.
     request.get_data(cache=True)
     service, region = identify_service(request)
-    call = Call(service, "", {}, region, account_id, str(uuid.uuid4()), request)
+    request_id = _s3_request_id() if service == "s3" else str(uuid.uuid4())
+    call = Call(service, "", {}, region, account_id, request_id, request)
     model = service_model(service)
     if model is None:
         return call
@@ -257,17 +261,38 @@ def _s3_error(call: Call, error: AwsError) -> Reply:
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<Error><Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
-        f"{members}<RequestId>{call.request_id}</RequestId><HostId>labkit</HostId></Error>"
+        f"{members}<RequestId>{call.request_id}</RequestId>"
+        f"<HostId>{s3_host_id(call.request_id)}</HostId></Error>"
     )
-    headers = {"content-type": "application/xml", "x-amz-request-id": call.request_id}
+    headers = {"content-type": "application/xml"}
     if call.request.method == "HEAD":
         # A HEAD answer has no body, so S3 can tell only the status.
         return _reply(call, error.status, headers, "")
     return _reply(call, error.status, headers, body)
 
 
+def s3_id_headers(call: Call) -> dict[str, str]:
+    """The two headers by which S3's support finds a request again."""
+    return {
+        "x-amz-request-id": call.request_id,
+        "x-amz-id-2": s3_host_id(call.request_id),
+    }
+
+
+def s3_host_id(request_id: str) -> str:
+    """S3's second id of a request, always the same one for the same request."""
+    return base64.b64encode(hashlib.sha512(request_id.encode()).digest()[:57]).decode()
+
+
+def _s3_request_id() -> str:
+    return base64.b32encode(secrets.token_bytes(10)).decode()
+
+
 def _reply(call: Call, status: int, headers: dict[str, Any], body: str | bytes) -> Reply:
     data = body.encode() if isinstance(body, str) else (body or b"")
     low = {name.lower(): str(value) for name, value in headers.items()}
-    low.setdefault("x-amzn-requestid", call.request_id)
+    if call.service == "s3":
+        low.update(s3_id_headers(call))
+    else:
+        low.setdefault("x-amzn-requestid", call.request_id)
     return Reply(status, low, data, call)

@@ -1,0 +1,310 @@
+"""S3 beyond moto: notifications about every change of an object, and S3's stricter answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from labkit.localaws import moto_hooks, protocol
+from labkit.localaws.call import AwsError, Call, Forward, Reply, ServiceLayer
+from labkit.localaws.services import s3_events, s3_notifications
+from labkit.localaws.services.s3_events import Change
+
+if TYPE_CHECKING:
+    from moto.s3.models import FakeBucket, FakeKey
+
+    from labkit.localaws.server import LocalAws
+
+log = logging.getLogger(__name__)
+
+# A destination that fails (not: refuses) is tried again after so many seconds of lab time.
+_RETRY_SECONDS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0)
+
+
+class S3Layer(ServiceLayer):
+    """S3's part of the front door."""
+
+    service = "s3"
+
+    def __init__(self, aws: LocalAws) -> None:
+        super().__init__(aws)
+        moto_hooks.silence_s3()
+        # A configuration lives and dies with moto's bucket.
+        self._configurations: weakref.WeakKeyDictionary[
+            FakeBucket, s3_notifications.NotificationConfiguration
+        ] = weakref.WeakKeyDictionary()
+        self._sequencers = s3_events.sequencers()
+        self._guard = threading.Lock()
+
+    def handler(self, operation: str) -> Callable[[Call, Forward], Any] | None:
+        """The method for *operation*, with S3's request ids added to whatever it answers."""
+        method = super().handler(operation)
+
+        def answer(call: Call, forward: Forward) -> Any:
+            result = method(call, forward) if method is not None else forward()
+            if isinstance(result, Reply):
+                # boto3 would take moto's own id for the request's.
+                result.headers.pop("x-amzn-requestid", None)
+                result.headers.update(protocol.s3_id_headers(call))
+            return result
+
+        return answer
+
+    # -- notification configuration -----------------------------------------------------------
+
+    def PutBucketNotificationConfiguration(self, call: Call, forward: Forward) -> None:
+        """Replace the bucket's configuration after asking every destination."""
+        name = call.params["Bucket"]
+        with self.aws.lock("s3", call.account_id):
+            bucket = self._bucket(call)
+            region, account_id = bucket.region_name, bucket.account_id
+        configuration = s3_notifications.read_configuration(
+            call.params.get("NotificationConfiguration") or {}, region
+        )
+        if not call.params.get("SkipDestinationValidation"):
+            s3_notifications.validate_destinations(
+                self.aws, configuration.rules, name, account_id
+            )
+            self._send_test_events(call, configuration, name, account_id)
+        with self.aws.lock("s3", call.account_id):
+            self._configurations[bucket] = configuration
+
+    def GetBucketNotificationConfiguration(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """The configuration as it was put, with the ids S3 made up."""
+        with self.aws.lock("s3", call.account_id):
+            configuration = self._configurations.get(self._bucket(call))
+        return configuration.shape if configuration is not None else {}
+
+    # -- changes of objects -------------------------------------------------------------------
+
+    def PutObject(self, call: Call, forward: Forward) -> Reply:
+        """Store an object and tell."""
+        return self._encrypted(self._change(call, forward, "ObjectCreated:Put"))
+
+    def CopyObject(self, call: Call, forward: Forward) -> Reply:
+        """Copy an object and tell."""
+        return self._encrypted(self._change(call, forward, "ObjectCreated:Copy"))
+
+    def CompleteMultipartUpload(self, call: Call, forward: Forward) -> Reply:
+        """Put the parts together and tell."""
+        event = "ObjectCreated:CompleteMultipartUpload"
+        return self._encrypted(self._change(call, forward, event))
+
+    def PutObjectTagging(self, call: Call, forward: Forward) -> Reply:
+        """Tag an object and tell."""
+        return self._change(call, forward, "ObjectTagging:Put", ordered=False)
+
+    def DeleteObjectTagging(self, call: Call, forward: Forward) -> Reply:
+        """Take an object's tags away and tell."""
+        return self._change(call, forward, "ObjectTagging:Delete", ordered=False)
+
+    def PutObjectAcl(self, call: Call, forward: Forward) -> Reply:
+        """Set an object's access control list and tell."""
+        return self._change(call, forward, "ObjectAcl:Put", ordered=False)
+
+    def RestoreObject(self, call: Call, forward: Forward) -> Reply:
+        """Restore an archived object and tell."""
+        return self._change(call, forward, "ObjectRestore:Post")
+
+    def DeleteObject(self, call: Call, forward: Forward) -> Reply:
+        """Delete an object, or hide it behind a delete marker, and tell."""
+        with self.aws.lock("s3", call.account_id):
+            existed = self._keys(call, call.params["Key"])
+            reply = forward()
+            if reply.ok:
+                version = call.params.get("VersionId")
+                marker = version is None and reply.headers.get("x-amz-delete-marker") == "true"
+                version = version or reply.headers.get("x-amz-version-id")
+                if existed or marker:
+                    self._deleted(call, call.params["Key"], version, marker)
+        return reply
+
+    def DeleteObjects(self, call: Call, forward: Forward) -> Reply:
+        """Delete up to a thousand objects and tell of each."""
+        with self.aws.lock("s3", call.account_id):
+            wanted = (call.params.get("Delete") or {}).get("Objects") or []
+            existing = {entry["Key"] for entry in wanted if self._keys(call, entry["Key"])}
+            reply = forward()
+            for entry in reply.parsed().get("Deleted", []) if reply.ok else []:
+                marker = bool(entry.get("DeleteMarker")) and not entry.get("VersionId")
+                version = entry.get("VersionId") or entry.get("DeleteMarkerVersionId")
+                if marker or entry["Key"] in existing:
+                    self._deleted(call, entry["Key"], version, marker)
+        return reply
+
+    # -- encryption at rest: on for every object since 2023 -----------------------------------
+
+    def HeadObject(self, call: Call, forward: Forward) -> Reply:
+        """An object's metadata, which names its encryption."""
+        return self._encrypted(forward())
+
+    def GetObject(self, call: Call, forward: Forward) -> Reply:
+        """An object, with its encryption named."""
+        return self._encrypted(forward())
+
+    def CreateMultipartUpload(self, call: Call, forward: Forward) -> Reply:
+        """A new upload, with its encryption named."""
+        return self._encrypted(forward())
+
+    def UploadPart(self, call: Call, forward: Forward) -> Reply:
+        """A part stored, with its encryption named."""
+        return self._encrypted(forward())
+
+    def GetBucketEncryption(self, call: Call, forward: Forward) -> Reply | dict[str, Any]:
+        """The bucket's default encryption: SSE-S3 where nobody chose."""
+        reply = forward()
+        if b"ServerSideEncryptionConfigurationNotFoundError" not in reply.body:
+            return reply
+        rule = {
+            "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
+            "BucketKeyEnabled": False,
+        }
+        return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
+
+    # -- how -----------------------------------------------------------------------------------
+
+    def _encrypted(self, reply: Reply) -> Reply:
+        customer = "x-amz-server-side-encryption-customer-algorithm" in reply.headers
+        if reply.ok and not customer:
+            reply.headers.setdefault("x-amz-server-side-encryption", "AES256")
+        return reply
+
+    def _change(self, call: Call, forward: Forward, event: str, *, ordered: bool = True) -> Reply:
+        """moto's answer to *call*, having told of the change it made."""
+        # What is told must be what this very request left behind, in the order it happened.
+        with self.aws.lock("s3", call.account_id):
+            reply = forward()
+            if reply.ok:
+                versions = self._keys(call, call.params["Key"])
+                wanted = call.params.get("VersionId") or reply.headers.get("x-amz-version-id")
+                key = next((v for v in versions if str(v.version_id) == wanted), None)
+                key = key or (versions[-1] if versions else None)
+                if key is not None:
+                    self._tell(
+                        call,
+                        event,
+                        call.params["Key"],
+                        ordered=ordered,
+                        size=key.size if ordered else None,
+                        etag=key.etag.strip('"'),
+                        version_id=key.version_id,
+                    )
+        return reply
+
+    def _deleted(self, call: Call, key: str, version_id: str | None, marker: bool) -> None:
+        event = "ObjectRemoved:DeleteMarkerCreated" if marker else "ObjectRemoved:Delete"
+        self._tell(call, event, key, version_id=version_id)
+
+    def _tell(
+        self,
+        call: Call,
+        event: str,
+        key: str,
+        *,
+        ordered: bool = True,
+        size: int | None = None,
+        etag: str | None = None,
+        version_id: Any = None,
+    ) -> None:
+        """Have the change delivered, in the background, to whoever wants to know."""
+        bucket = self._bucket(call)
+        configuration = self._configurations.get(bucket)
+        if configuration is None:
+            return
+        with self._guard:
+            sequencer = next(self._sequencers)
+        change = Change(
+            event_name=event,
+            bucket=bucket.name,
+            bucket_region=bucket.region_name,
+            key=key,
+            when=self.aws.clock.now(),
+            account_id=bucket.account_id,
+            principal_id=s3_events.principal_id(self.aws, call.principal),
+            source_ip=call.request.environ.get("REMOTE_ADDR") or "127.0.0.1",
+            request_id=call.request_id,
+            host_id=protocol.s3_host_id(call.request_id),
+            size=size,
+            etag=etag,
+            version_id=None if version_id in (None, "null") else str(version_id),
+            sequencer=sequencer if ordered else None,
+            trace_header=call.request.headers.get("X-Amzn-Trace-Id"),
+        )
+        self.tell(configuration, change)
+
+    def tell(
+        self, configuration: s3_notifications.NotificationConfiguration, change: Change
+    ) -> None:
+        """Start the deliveries of *change* that *configuration* asks for."""
+        for rule in configuration.rules:
+            if rule.wants(change.event_name, change.key):
+                self.aws.activity.submit(self._deliver, rule, change, name="S3 notification")
+        if configuration.eventbridge:
+            event = s3_events.eventbridge_event(change, str(uuid.uuid4()))
+            if event is not None:
+                self.aws.activity.submit(self._to_eventbridge, event, name="S3 to EventBridge")
+
+    def _deliver(self, rule: s3_notifications.Rule, change: Change, attempt: int = 0) -> None:
+        body = {"Records": [s3_events.record(change, rule.id)]}
+        try:
+            s3_notifications.send(
+                self.aws, rule, body, change.bucket, change.account_id, change.trace_header
+            )
+        except Exception as problem:
+            if not s3_notifications.is_worth_retrying(problem):
+                # S3 drops what its destination refuses, and tells nobody.
+                log.info("S3 notification of %s refused by %s: %s", change.key, rule.arn, problem)
+            elif attempt < len(_RETRY_SECONDS):
+                self.aws.clock.call_later(
+                    _RETRY_SECONDS[attempt],
+                    self._deliver,
+                    rule,
+                    change,
+                    attempt + 1,
+                    name="S3 notification",
+                )
+
+    def _to_eventbridge(self, event: dict[str, Any]) -> None:
+        self.aws.layer("events").receive(event)  # type: ignore[attr-defined]
+
+    def _send_test_events(
+        self,
+        call: Call,
+        configuration: s3_notifications.NotificationConfiguration,
+        bucket: str,
+        account_id: str,
+    ) -> None:
+        body = s3_events.test_event(
+            bucket,
+            self.aws.clock.now(),
+            call.request_id,
+            protocol.s3_host_id(call.request_id),
+        )
+        for rule in {rule.arn: rule for rule in configuration.rules}.values():
+            if rule.service != "lambda":
+                s3_notifications.send(self.aws, rule, body, bucket, account_id)
+
+    def _bucket(self, call: Call) -> FakeBucket:
+        """moto's bucket that *call* names, or NoSuchBucket; under the lock."""
+        import moto.backends
+
+        # The API tells neither the region nor the owner of a bucket in one call, moto does.
+        backend = moto.backends.get_backend("s3")[call.account_id]["aws"]
+        name = call.params["Bucket"]
+        try:
+            return backend.get_bucket(name)
+        except Exception as problem:
+            raise AwsError(
+                "NoSuchBucket", "The specified bucket does not exist", 404, BucketName=name
+            ) from problem
+
+    def _keys(self, call: Call, key: str) -> list[FakeKey]:
+        """All versions of *key* that moto has, oldest first; under the lock."""
+        try:
+            return self._bucket(call).keys.getlist(key, [])
+        except AwsError:
+            return []
