@@ -15,6 +15,7 @@ from decimal import Decimal
 import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from events import orders_in
 from orders import Rejected, to_json
 from table import OrderTable, Run
@@ -80,13 +81,21 @@ def process(order: dict, s3_key: str | None, run: Run) -> dict:
     due = list(EFFECTS) if high_value else ["Streamed"]
     item = table.claim(order, s3_key, due, run)
     result = "already done" if item["Status"] == "DONE" else "done"
+    failures = []
     try:
         for name, effect in EFFECTS.items():
             if item.get(name) is False:
                 # A crash between these two lines makes the next run repeat this one effect:
                 # at least once. That is why consumers must be idempotent, by OrderId.
-                effect(order)
-                item = table.record(item, name)
+                try:
+                    effect(order)
+                except ClientError as error:  # the other effects need not suffer for this one
+                    logger.error("effect failed", effect=name, reason=str(error))
+                    failures.append(error)
+                else:
+                    item = table.record(item, name)
+        if failures:
+            raise failures[0]
     except Exception:
         table.release(item)
         raise
