@@ -38,6 +38,7 @@ DEFAULT_ACCOUNT_ID = "123456789012"
 LAYERS: dict[str, str] = {
     "s3": "s3:S3Layer",
     "sqs": "sqs:SqsLayer",
+    "kinesis": "kinesis:KinesisLayer",
 }
 
 
