@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,7 @@ class Gateway:
         call = protocol.read_call(request, aws.account_id)
         # The moment it came in counts, not the one it was answered.
         call.notes["arrived"] = aws.clock.now()
+        call.notes["started"] = time.monotonic()
         try:
             if principal is None:
                 call.principal = aws.identity.authenticate(call)

@@ -234,9 +234,11 @@ def _error_type(call: Call, code: str) -> str:
     # botocore reads what follows "#"; JSON 1.0 services prefix their namespace.
     namespaces = {"dynamodb": "com.amazonaws.dynamodb.v20120810", "sqs": "com.amazonaws.sqs"}
     prefix = namespaces.get(call.service, f"com.amazonaws.{call.service}")
-    if _error_shape(call, code) is None:
-        prefix = "com.amazon.coral.service"
-    return f"{prefix}#{code}"
+    shape = _error_shape(call, code)
+    if shape is None:
+        return f"com.amazon.coral.service#{code}"
+    # A query-era code (InvalidParameterValue) belongs to a shape of another name.
+    return f"{prefix}#{shape.name}"
 
 
 def _query_code(call: Call, code: str) -> str:

@@ -39,6 +39,7 @@ LAYERS: dict[str, str] = {
     "s3": "s3:S3Layer",
     "sqs": "sqs:SqsLayer",
     "kinesis": "kinesis:KinesisLayer",
+    "cloudwatch": "cloudwatch:CloudWatchLayer",
 }
 
 

@@ -1,13 +1,28 @@
-"""Metrics and log events as AWS emits them, from what passes the front door and what runs."""
+"""Metrics and log events as AWS emits them, from what passes the front door and what runs.
+
+Whatever AWS measures by itself goes through :class:`Telemetry`: the gateway shows it every
+answered call, the parts that run functions and deliveries tell it what happened.
+"""
 
 from __future__ import annotations
 
+import functools
+import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from labkit.localaws import storage_gauges
 from labkit.localaws.call import Call, Reply
+from labkit.localaws.gauges import Gauges
+from labkit.localaws.metrics_store import Metric, MetricStore, dimensions_of
+from labkit.localaws.service_metrics import METERS
 
 if TYPE_CHECKING:
     from labkit.localaws.server import LocalAws
+
+log = logging.getLogger(__name__)
+
+_MAX_REMEMBERED = 20_000
 
 
 class Telemetry:
@@ -15,6 +30,183 @@ class Telemetry:
 
     def __init__(self, aws: LocalAws) -> None:
         self._aws = aws
+        self.store = MetricStore(aws.clock.now)
+        self.gauges = Gauges(self.store)
+        self.gauges.register("AWS/SQS", functools.partial(storage_gauges.queues, aws))
+        self.gauges.register("AWS/S3", functools.partial(storage_gauges.buckets, aws))
+        # Metrics by what they are called with: building one costs more than counting in it.
+        self._metrics: dict[tuple, Metric] = {}
 
     def observe(self, call: Call, reply: Reply) -> None:
         """Meter one answered call."""
+        meter = METERS.get(call.service)
+        if meter is None:
+            return
+        try:
+            meter(self, call, reply)
+        except Exception:
+            # The caller has an answer coming; a metric is not worth losing it.
+            log.exception("could not meter %s %s", call.service, call.operation)
+
+    # -- metrics -----------------------------------------------------------------------------
+
+    def metric(
+        self,
+        namespace: str,
+        name: str,
+        dimensions: Mapping[str, str],
+        value: float,
+        unit: str = "None",
+        *,
+        account_id: str | None = None,
+        region: str | None = None,
+        at: float | None = None,
+        count: float = 1.0,
+    ) -> None:
+        """Count *count* samples of *value* in a metric, now or at epoch seconds *at*."""
+        self.store.add(
+            (account_id or self._aws.account_id, region or self._aws.region),
+            self.known(namespace, name, tuple(dimensions.items())),
+            value,
+            unit,
+            self._aws.clock.now() if at is None else at,
+            count=count,
+        )
+
+    def count(
+        self,
+        namespace: str,
+        name: str,
+        dimensions: Mapping[str, str],
+        value: float = 1.0,
+        *,
+        account_id: str | None = None,
+        region: str | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Count one sample of *value* in a metric whose unit is Count."""
+        self.metric(
+            namespace,
+            name,
+            dimensions,
+            value,
+            "Count",
+            account_id=account_id,
+            region=region,
+            at=at,
+        )
+
+    def known(self, namespace: str, name: str, pairs: tuple[tuple[str, str], ...]) -> Metric:
+        """The metric of that name with these dimensions."""
+        key = (namespace, name, pairs)
+        metric = self._metrics.get(key)
+        if metric is None:
+            if len(self._metrics) > _MAX_REMEMBERED:
+                self._metrics.clear()
+            metric = self._metrics[key] = Metric(namespace, name, dimensions_of(pairs))
+        return metric
+
+    def touched(self, namespace: str, call: Call, resource: str) -> None:
+        """Note that a call may have changed what a resource's gauges show."""
+        self.gauges.touched(namespace, call.account_id, call.region, resource)
+
+    # -- functions ---------------------------------------------------------------------------
+
+    def function_invoked(
+        self,
+        function_name: str,
+        *,
+        resource: str | None = None,
+        executed_version: str | None = None,
+        duration_ms: float | None = None,
+        error: bool = False,
+        throttled: bool = False,
+        concurrent: int | None = None,
+        account_id: str | None = None,
+        region: str | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Meter one invocation (or one that was throttled) of a function.
+
+        *resource* is what was invoked, ``name``, ``name:1`` or ``name:alias``; *executed_version*
+        the version an alias led to. AWS Lambda Developer Guide, "Types of metrics for Lambda
+        functions": a throttled request is no invocation and no error.
+        """
+        for pairs in _function_dimensions(function_name, resource, executed_version):
+            self._function(pairs, throttled, error, duration_ms, account_id, region, at)
+        if concurrent is not None:
+            where = {"account_id": account_id, "region": region, "at": at}
+            for dimensions in ({}, {"FunctionName": function_name}):
+                self.count("AWS/Lambda", "ConcurrentExecutions", dimensions, concurrent, **where)
+
+    def _function(
+        self,
+        dimensions: Mapping[str, str],
+        throttled: bool,
+        error: bool,
+        duration_ms: float | None,
+        account_id: str | None,
+        region: str | None,
+        at: float | None,
+    ) -> None:
+        where = {"account_id": account_id, "region": region, "at": at}
+        if throttled:
+            self.count("AWS/Lambda", "Throttles", dimensions, 1.0, **where)
+            return
+        self.count("AWS/Lambda", "Invocations", dimensions, 1.0, **where)
+        # Zeros count as well: they are what makes an average an error rate.
+        self.count("AWS/Lambda", "Errors", dimensions, float(error), **where)
+        self.count("AWS/Lambda", "Throttles", dimensions, 0.0, **where)
+        if duration_ms is not None:
+            self.metric("AWS/Lambda", "Duration", dimensions, duration_ms, "Milliseconds", **where)
+
+    def function_metric(
+        self,
+        name: str,
+        function_name: str,
+        value: float = 1.0,
+        *,
+        resource: str | None = None,
+        account_id: str | None = None,
+        region: str | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Meter something else about a function.
+
+        *name* is one of AsyncEventsReceived, AsyncEventsDropped, AsyncEventAge, IteratorAge
+        (both in milliseconds), DeadLetterErrors, DestinationDeliveryFailures and alike.
+        """
+        unit = "Milliseconds" if name.endswith(("Age", "Duration")) else "Count"
+        for dimensions in _function_dimensions(function_name, resource, None):
+            self.metric(
+                "AWS/Lambda",
+                name,
+                dimensions,
+                value,
+                unit,
+                account_id=account_id,
+                region=region,
+                at=at,
+            )
+
+
+def _function_dimensions(
+    function_name: str, resource: str | None, executed_version: str | None
+) -> list[dict[str, str]]:
+    """The dimension sets under which Lambda emits a function's metrics."""
+    resource = resource or function_name
+    sets: list[dict[str, str]] = [
+        {},
+        {"FunctionName": function_name},
+        {"FunctionName": function_name, "Resource": resource},
+    ]
+    alias = resource.partition(":")[2]
+    if executed_version and alias and not alias.isdigit() and alias != "$LATEST":
+        sets.append(
+            {
+                "FunctionName": function_name,
+                "Resource": resource,
+                "ExecutedVersion": executed_version,
+            }
+        )
+    return sets

@@ -1,0 +1,328 @@
+"""Metrics as CloudWatch keeps them: aggregated per metric, unit and period, each for its time.
+
+Amazon CloudWatch User Guide, "Metrics concepts": samples of one metric (namespace, name and the
+exact set of dimensions) are aggregated per minute, or per second for high-resolution metrics, and
+the aggregates grow coarser with age: 1 second for 3 hours, 1 minute for 15 days, 5 minutes for
+63 days, 1 hour for 455 days.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+DAY = 86_400
+# Resolution in seconds to how long it is kept; what is older moves to the next one.
+RETENTION = {1: 3 * 3600, 60: 15 * DAY, 300: 63 * DAY, 3600: 455 * DAY}
+_RESOLUTIONS = tuple(RETENTION)
+# A metric is listed while it has had data in the past two weeks.
+LISTED_SECONDS = 14 * DAY
+_SWEEP_EVERY = 6 * 3600
+
+# What bounds the memory: about 120 MB of buckets at the very most.
+MAX_BUCKETS = 400_000
+MAX_METRICS = 50_000
+# Up to so many distinct values a bucket is exact; beyond, values keep three digits.
+_EXACT_VALUES = 100
+
+Dimensions = tuple[tuple[str, str], ...]
+
+
+class Bucket:
+    """The samples of one period, as far as any statistic needs them.
+
+    ``values`` maps a sample's value to how often it came; it is None while all samples were
+    equal, and empty once a statistic set came in that does not tell its samples' values.
+    """
+
+    __slots__ = ("total", "low", "high", "count", "values")
+
+    def __init__(self, value: float, count: float = 1.0) -> None:
+        self.total = value * count
+        self.low = self.high = value
+        self.count = count
+        self.values: dict[float, float] | None = None
+
+    @classmethod
+    def of_statistics(cls, total: float, low: float, high: float, count: float) -> Bucket:
+        """A bucket of samples of which only the statistics are known."""
+        bucket = cls(low, count)
+        bucket.total, bucket.high = total, high
+        if low != high or total != low * count:
+            bucket.values = {}
+        return bucket
+
+    def add(self, value: float, count: float = 1.0) -> None:
+        """Take in *count* samples of one value."""
+        values = self.values
+        if values is None:
+            if value != self.low:
+                self.values = {self.low: self.count, value: count}
+        elif values:
+            if value not in values and len(values) >= _EXACT_VALUES:
+                value_kept = float(f"{value:.2e}")
+                values[value_kept] = values.get(value_kept, 0.0) + count
+            else:
+                values[value] = values.get(value, 0.0) + count
+        self.total += value * count
+        self.count += count
+        if value < self.low:
+            self.low = value
+        elif value > self.high:
+            self.high = value
+
+    def merge(self, other: Bucket) -> None:
+        """Take in all samples of another bucket."""
+        mine, theirs = self.spread(), other.spread()
+        if mine is None or theirs is None:
+            self.values = {}
+        elif not (len(mine) == len(theirs) == 1 and mine.keys() == theirs.keys()):
+            merged = dict(mine)
+            for value, count in theirs.items():
+                merged[value] = merged.get(value, 0.0) + count
+            if len(merged) > 2 * _EXACT_VALUES:
+                merged = _rounded(merged)
+            self.values = merged
+        self.total += other.total
+        self.count += other.count
+        self.low = min(self.low, other.low)
+        self.high = max(self.high, other.high)
+
+    def copy(self) -> Bucket:
+        """A bucket of its own with the same samples."""
+        twin = Bucket(self.low, self.count)
+        twin.total, twin.high = self.total, self.high
+        twin.values = None if self.values is None else dict(self.values)
+        return twin
+
+    def spread(self) -> dict[float, float] | None:
+        """Value to number of samples; None when the samples' values aren't known."""
+        if self.values is None:
+            return {self.low: self.count}
+        return self.values or None
+
+
+def _rounded(values: dict[float, float]) -> dict[float, float]:
+    """*values* with keys of three significant digits: 0.5 % off at most."""
+    kept: dict[float, float] = {}
+    for value, count in values.items():
+        short = float(f"{value:.2e}")
+        kept[short] = kept.get(short, 0.0) + count
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What identifies a metric; ``dimensions`` are sorted by name."""
+
+    namespace: str
+    name: str
+    dimensions: Dimensions
+
+
+@dataclass(slots=True)
+class Series:
+    """One metric's buckets: unit to resolution to period start (epoch seconds)."""
+
+    metric: Metric
+    units: dict[str, dict[int, dict[int, Bucket]]] = field(default_factory=dict)
+    # The newest sample's time, by the samples' own timestamps.
+    newest: float = 0.0
+
+    def buckets(self) -> int:
+        """How many buckets the series holds."""
+        return sum(len(tier) for tiers in self.units.values() for tier in tiers.values())
+
+
+def dimensions_of(pairs: Iterable[tuple[str, str]]) -> Dimensions:
+    """The dimensions in the order that identifies a metric."""
+    return tuple(sorted(pairs))
+
+
+class MetricStore:
+    """All metrics of all accounts and regions, within bounded memory."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._guard = threading.Lock()
+        self._scopes: dict[tuple[str, str], dict[Metric, Series]] = {}
+        self._buckets = 0
+        self._next_sweep = 0.0
+
+    # -- writing -----------------------------------------------------------------------------
+
+    def add(
+        self,
+        scope: tuple[str, str],
+        metric: Metric,
+        value: float,
+        unit: str,
+        at: float,
+        *,
+        count: float = 1.0,
+        resolution: int = 60,
+    ) -> None:
+        """Count *count* samples of one value at epoch seconds *at*; scope is account, region."""
+        start = int(at) // resolution * resolution
+        with self._guard:
+            tier = self._tier(scope, metric, unit, resolution, at)
+            bucket = tier.get(start)
+            if bucket is None:
+                tier[start] = Bucket(value, count)
+                self._grown(at)
+            else:
+                bucket.add(value, count)
+
+    def add_bucket(
+        self,
+        scope: tuple[str, str],
+        metric: Metric,
+        bucket: Bucket,
+        unit: str,
+        at: float,
+        *,
+        resolution: int = 60,
+    ) -> None:
+        """Count the samples of *bucket* at epoch seconds *at*."""
+        start = int(at) // resolution * resolution
+        with self._guard:
+            tier = self._tier(scope, metric, unit, resolution, at)
+            if start in tier:
+                tier[start].merge(bucket)
+            else:
+                tier[start] = bucket
+                self._grown(at)
+
+    def put(
+        self, scope: tuple[str, str], metric: Metric, value: float, unit: str, at: float
+    ) -> None:
+        """Have *value* be the one sample of its minute: a gauge read again."""
+        with self._guard:
+            tier = self._tier(scope, metric, unit, 60, at)
+            start = int(at) // 60 * 60
+            known = start in tier
+            tier[start] = Bucket(value)
+            if not known:
+                self._grown(at)
+
+    def _tier(
+        self, scope: tuple[str, str], metric: Metric, unit: str, resolution: int, at: float
+    ) -> dict[int, Bucket]:
+        try:
+            series = self._scopes[scope][metric]
+            tier = series.units[unit][resolution]
+        except KeyError:
+            series = self._scopes.setdefault(scope, {}).setdefault(metric, Series(metric))
+            tier = series.units.setdefault(unit, {}).setdefault(resolution, {})
+        if at > series.newest:
+            series.newest = at
+        return tier
+
+    def _grown(self, at: float) -> None:
+        self._buckets += 1
+        if at > self._next_sweep or self._buckets > MAX_BUCKETS:
+            self._sweep()
+
+    # -- ageing ------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Move what is older than its resolution is kept for into the next coarser one."""
+        now = self._now()
+        self._next_sweep = now + _SWEEP_EVERY
+        shorten = 1
+        while True:
+            for series_by_metric in self._scopes.values():
+                for metric, series in list(series_by_metric.items()):
+                    _age(series, now, shorten)
+                    if not series.buckets():
+                        del series_by_metric[metric]
+                while len(series_by_metric) > MAX_METRICS:
+                    # The one that has been silent longest is missed least.
+                    silent = min(series_by_metric.values(), key=lambda each: each.newest)
+                    del series_by_metric[silent.metric]
+            self._buckets = sum(
+                each.buckets() for scope in self._scopes.values() for each in scope.values()
+            )
+            # Over the bound, details are given up earlier than CloudWatch would.
+            if self._buckets <= MAX_BUCKETS * 3 // 4 or shorten > 1 << 14:
+                return
+            shorten *= 2
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def series(self, scope: tuple[str, str]) -> Iterator[Series]:
+        """Every metric of an account and region that has had data in the past two weeks."""
+        with self._guard:
+            known = list(self._scopes.get(scope, {}).values())
+        horizon = self._now() - LISTED_SECONDS
+        return (each for each in known if each.newest >= horizon)
+
+    def periods(
+        self,
+        scope: tuple[str, str],
+        metric: Metric,
+        start: int,
+        end: int,
+        period: int,
+        unit: str | None = None,
+    ) -> dict[tuple[int, str], Bucket]:
+        """The samples from *start* until before *end*: (period's start, unit) to its bucket.
+
+        Periods are counted from *start*. What is kept coarser than *period* isn't found, as in
+        CloudWatch.
+        """
+        found: dict[tuple[int, str], Bucket] = {}
+        now = self._now()
+        with self._guard:
+            series = self._scopes.get(scope, {}).get(metric)
+            if series is None:
+                return found
+            for of_unit, tiers in series.units.items():
+                if unit is not None and of_unit != unit:
+                    continue
+                for resolution, tier in tiers.items():
+                    if resolution > period:
+                        continue
+                    oldest = now - RETENTION[resolution] if period < 60 else float("-inf")
+                    for when, bucket in tier.items():
+                        if not start <= when < end or when < oldest:
+                            continue
+                        key = (start + (when - start) // period * period, of_unit)
+                        if key in found:
+                            found[key].merge(bucket)
+                        else:
+                            found[key] = bucket.copy()
+        return found
+
+    def forget(self, account_id: str | None = None) -> None:
+        """Drop all metrics, or those of one account."""
+        with self._guard:
+            for scope in list(self._scopes):
+                if account_id in (None, scope[0]):
+                    del self._scopes[scope]
+
+    def size(self) -> tuple[int, int]:
+        """How many metrics and how many buckets are held."""
+        with self._guard:
+            return sum(len(scope) for scope in self._scopes.values()), self._buckets
+
+
+def _age(series: Series, now: float, shorten: int) -> None:
+    for tiers in series.units.values():
+        for position, resolution in enumerate(_RESOLUTIONS):
+            tier = tiers.get(resolution)
+            if not tier:
+                continue
+            horizon = now - RETENTION[resolution] / shorten
+            coarser = _RESOLUTIONS[position + 1] if position + 1 < len(_RESOLUTIONS) else None
+            for when in [start for start in tier if start < horizon]:
+                bucket = tier.pop(when)
+                if coarser is None:
+                    continue
+                into = tiers.setdefault(coarser, {})
+                start = when // coarser * coarser
+                if start in into:
+                    into[start].merge(bucket)
+                else:
+                    into[start] = bucket
