@@ -95,7 +95,7 @@ class Invocations:
         Raises TooManyRequestsException where AWS throttles. An error of the function is a
         result, not an exception.
         """
-        with self._concurrency(version):
+        with self._concurrency(version, invoked_arn) as concurrent:
             result = self._aws.environments.invoke(
                 version,
                 payload,
@@ -104,8 +104,12 @@ class Invocations:
                 client_context=client_context,
                 trace_id=trace_id,
             )
-        self._aws.telemetry.function_invoked(
-            version, invoked_arn, duration_ms=result.duration_ms, error=bool(result.function_error)
+        self._meter(
+            version,
+            invoked_arn,
+            duration_ms=result.duration_ms,
+            error=bool(result.function_error),
+            concurrent=concurrent,
         )
         return result
 
@@ -114,7 +118,7 @@ class Invocations:
         with self._guard:
             return self._running[function_arn]
 
-    def _concurrency(self, version: FunctionVersion) -> _Slot:
+    def _concurrency(self, version: FunctionVersion, invoked_arn: str) -> _Slot:
         """A slot of the function's concurrency, or TooManyRequestsException."""
         functions = self._aws.functions
         reserved = functions.reserved_concurrency(version.account_id, version.region, version.arn)
@@ -128,8 +132,8 @@ class Invocations:
                 full = self._unreserved_running(version) >= limit
             if not full:
                 self._running[version.arn] += 1
-                return _Slot(self, version.arn)
-        self._aws.telemetry.function_throttled(version)
+                return _Slot(self, version.arn, self._running[version.arn])
+        self._meter(version, invoked_arn, throttled=True)
         raise AwsError("TooManyRequestsException", "Rate Exceeded.", 429, Reason=reason)
 
     def _unreserved_running(self, version: FunctionVersion) -> int:
@@ -137,12 +141,34 @@ class Invocations:
         return sum(
             count
             for arn, count in self._running.items()
-            if functions.reserved_concurrency(version.account_id, version.region, arn) is None
+            if arn.split(":")[3:5] == [version.region, version.account_id]
+            and functions.reserved_concurrency(version.account_id, version.region, arn) is None
+        )
+
+    def _meter(self, version: FunctionVersion, invoked_arn: str, **what: Any) -> None:
+        self._aws.telemetry.function_invoked(
+            version.function_name,
+            resource=invoked_arn.split(":function:")[1],
+            executed_version=version.version,
+            account_id=version.account_id,
+            region=version.region,
+            **what,
+        )
+
+    def _count(self, version: FunctionVersion, name: str, value: float = 1.0) -> None:
+        self._aws.telemetry.function_metric(
+            name,
+            version.function_name,
+            value,
+            account_id=version.account_id,
+            region=version.region,
         )
 
     def _release(self, function_arn: str) -> None:
         with self._guard:
             self._running[function_arn] -= 1
+            if not self._running[function_arn]:
+                del self._running[function_arn]
             self._guard.notify_all()
 
     # -- asynchronous ------------------------------------------------------------------------
@@ -172,7 +198,7 @@ class Invocations:
             trace_id,
         )
         version = self._aws.functions.resolve(account_id, region, function, qualifier)
-        self._aws.telemetry.function_metric(version, "AsyncEventsReceived", 1, "Count")
+        self._count(version, "AsyncEventsReceived")
         self._enqueue(event)
         return event.request_id
 
@@ -247,8 +273,11 @@ class Invocations:
             version = functions.resolve(
                 event.account_id, event.region, event.function, event.qualifier
             )
-        except AwsError:
-            return  # The function is gone, and its events with it.
+        except AwsError as problem:
+            if problem.code != "ResourceNotFoundException":
+                aws.clock.call_later(1.0, self._enqueue, event, name="event of a pending function")
+            # Of a function that is gone, the events are gone too.
+            return
         invoked_arn = version.arn + (f":{event.qualifier}" if event.qualifier else "")
         config = functions.event_invoke_config(
             event.account_id, event.region, event.function, event.qualifier
@@ -271,7 +300,7 @@ class Invocations:
             return
         event.attempts += 1
         age_ms = (aws.clock.now() - event.accepted) * 1000
-        aws.telemetry.function_metric(version, "AsyncEventAge", age_ms, "Milliseconds")
+        self._count(version, "AsyncEventAge", age_ms)
         if not result.function_error:
             self._deliver(event, version, config, "OnSuccess", "Success", result)
             return
@@ -321,7 +350,7 @@ class Invocations:
         result: InvocationResult | None,
         refusal: AwsError | None = None,
     ) -> None:
-        self._aws.telemetry.function_metric(version, "AsyncEventsDropped", 1, "Count")
+        self._count(version, "AsyncEventsDropped")
         self._deliver(event, version, config, "OnFailure", condition, result)
         target = self._aws.functions.dead_letter_target(
             event.account_id, event.region, event.function, event.qualifier
@@ -336,7 +365,7 @@ class Invocations:
                 self._aws, version, target, event.payload, event.request_id, status, message
             )
         except AwsError:
-            self._aws.telemetry.function_metric(version, "DeadLetterErrors", 1, "Count")
+            self._count(version, "DeadLetterErrors")
 
     def _deliver(
         self,
@@ -363,20 +392,20 @@ class Invocations:
         try:
             destinations.send(self._aws, version, where["Destination"], record)
         except AwsError:
-            self._aws.telemetry.function_metric(
-                version, "DestinationDeliveryFailures", 1, "Count"
-            )
+            self._count(version, "DestinationDeliveryFailures")
 
 
 class _Slot:
     """One unit of a function's concurrency, given back at the end of the block."""
 
-    def __init__(self, invocations: Invocations, function_arn: str) -> None:
+    def __init__(self, invocations: Invocations, function_arn: str, concurrent: int) -> None:
         self._invocations = invocations
         self._function_arn = function_arn
+        self._concurrent = concurrent
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> int:
+        """How many invocations of the function run now, this one included."""
+        return self._concurrent
 
     def __exit__(self, *_: object) -> None:
         self._invocations._release(self._function_arn)
