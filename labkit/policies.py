@@ -1,4 +1,4 @@
-"""Policy documents of the orders pipeline: pure functions that return dicts.
+"""Policy documents of the orders pipeline, and just enough reading of them to verify a role.
 
 IAM User Guide, "Policies and permissions in IAM"; each service's guide for its resource policy.
 """
@@ -6,6 +6,7 @@ IAM User Guide, "Policies and permissions in IAM"; each service's guide for its 
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 from labkit.names import Names
@@ -99,3 +100,73 @@ def without(policy: dict[str, Any], *actions: str) -> dict[str, Any]:
 
 def _document(*statements: dict[str, Any]) -> dict[str, Any]:
     return {"Version": VERSION, "Statement": list(statements)}
+
+
+# -- reading policies: just enough to see whether the pipeline's role may do its work ------------
+
+
+def needed(names: Names) -> list[tuple[str, str]]:
+    """What the function needs: each action with the one resource it is done to."""
+    return [
+        ("dynamodb:PutItem", names.table_arn),
+        ("sns:Publish", names.topic_arn),
+        ("sqs:SendMessage", names.queue_arn),
+        ("kinesis:PutRecord", names.stream_arn),
+        ("kinesis:PutRecords", names.stream_arn),
+        ("s3:GetObject", f"{names.bucket_arn}/{names.prefix}order.json"),
+    ]
+
+
+def of_role(iam: Any, role: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """The ARNs of the role's managed policies, and the documents of all its policies."""
+    attached = [
+        found["PolicyArn"]
+        for page in iam.get_paginator("list_attached_role_policies").paginate(RoleName=role)
+        for found in page["AttachedPolicies"]
+    ]
+    documents = []
+    for arn in attached:
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        found = iam.get_policy_version(PolicyArn=arn, VersionId=version)
+        documents.append(found["PolicyVersion"]["Document"])
+    for page in iam.get_paginator("list_role_policies").paginate(RoleName=role):
+        for name in page["PolicyNames"]:
+            found = iam.get_role_policy(RoleName=role, PolicyName=name)
+            documents.append(found["PolicyDocument"])
+    return attached, documents
+
+
+def trusts(document: dict[str, Any], service: str) -> bool:
+    """Whether a trust policy lets *service* take the role on."""
+    return any(
+        statement["Effect"] == "Allow"
+        and service in _listed(statement.get("Principal", {}).get("Service"))
+        and "sts:AssumeRole" in _listed(statement.get("Action"))
+        for statement in _listed(document["Statement"])
+    )
+
+
+def allows(documents: list[dict[str, Any]], action: str, resource: str) -> bool:
+    """Whether identity policies allow *action* on *resource*; conditional statements do not count.
+
+    IAM User Guide, "Policy evaluation logic": an explicit deny wins over any allow.
+    """
+    effects = {
+        statement["Effect"]
+        for document in documents
+        for statement in _listed(document["Statement"])
+        if not statement.get("Condition")
+        and any(_matches(one.lower(), action.lower()) for one in _listed(statement.get("Action")))
+        and any(_matches(one, resource) for one in _listed(statement.get("Resource")))
+    }
+    return "Allow" in effects and "Deny" not in effects
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Whether *text* fits *pattern*, where ``*`` is any run of signs and ``?`` is any one sign."""
+    parts = (".*" if sign == "*" else "." if sign == "?" else re.escape(sign) for sign in pattern)
+    return re.fullmatch("".join(parts), text, re.DOTALL) is not None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
