@@ -151,7 +151,9 @@ def write_result(call: Call, result: dict[str, Any] | None) -> Reply:
     assert operation is not None, f"no such operation: {call.service} {call.operation}"
     serializer = get_serializer_class(call.service, _protocol(call))(operation)
     written = serializer.serialize(result or {})
-    return _reply(call, written["status_code"], dict(written["headers"]), written["body"])
+    # 204 means no content: a body would be taken for the start of the next answer.
+    body = b"" if written["status_code"] == 204 else written["body"]
+    return _reply(call, written["status_code"], dict(written["headers"]), body)
 
 
 def write_error(call: Call, error: AwsError) -> Reply:
