@@ -7,6 +7,7 @@ import csv
 import gzip
 import hashlib
 import json
+import traceback
 from datetime import UTC, datetime
 
 import pytest
@@ -140,6 +141,12 @@ def test_the_failure_record_holds_the_event_and_the_reason(aws):
     with pytest.raises(aws.handler.RejectedOrders) as refused:
         aws.invoke(record["requestPayload"])
     assert str(refused.value) == record["responsePayload"]["errorMessage"]
+    frames = traceback.extract_tb(refused.value.__traceback__)
+    own = [frame for frame in frames if frame.filename.endswith("handler.py")]
+    assert record["responsePayload"]["stackTrace"] == [
+        f'  File "/var/task/handler.py", line {frame.lineno}, in {frame.name}\n    {frame.line}\n'
+        for frame in own
+    ]
     good = event("lambda-destination-success")
     good["requestPayload"]["Records"][0]["s3"]["bucket"]["name"] = BUCKET
     aws.put("orders/ORD-20261120-0042.json", json.dumps(ORDER))

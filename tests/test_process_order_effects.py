@@ -93,6 +93,7 @@ def test_amounts_and_text_survive_exactly(function, orders):
         for order in sent:
             stored = aws.items()[order["OrderId"]]
             assert Decimal(stored["Amount"]["N"]) == order["Amount"]
+            assert stored["Status"] == {"S": "DONE"}
             assert stored["Order"]["M"]["Customer"]["S"] == order["Customer"]
         assert [exact(text) for text in aws.streamed()] == sent
         high = [order["OrderId"] for order in sent if order["Amount"] > 300]

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 import time_machine
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from process_order_support import Killed, account, load, s3_event
 
 HIGH = '{"OrderId": "A", "Amount": 300.01}'
@@ -81,34 +81,63 @@ def test_kill_upon_kill_still_ends_well(aws):
     assert all(count >= 1 for count in effects(aws))
 
 
-@pytest.mark.parametrize("operation", ["PutRecord", "SendMessage", "Publish"])
-def test_after_an_aws_failure_any_run_takes_over_at_once(aws, operation):
-    event = aws.put("orders/a.json", HIGH)
+def refusing(aws, operation, error=None, times=99):
+    """The function's calls of this operation fail, the first so many times."""
+    no = error or ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, operation)
+    calls = []
 
     def refuse(name):
-        if name == operation:
-            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, name)
+        if name == operation and len(calls) < times:
+            calls.append(name)
+            raise no
 
-    with aws.hooked(refuse), pytest.raises(ClientError, match="AccessDenied"):
+    return aws.hooked(refuse)
+
+
+@pytest.mark.parametrize("number, operation", enumerate(["PutRecord", "SendMessage", "Publish"]))
+def test_a_failed_effect_holds_up_no_other_and_any_run_makes_up_for_it(aws, number, operation):
+    event = aws.put("orders/a.json", HIGH)
+    with refusing(aws, operation), pytest.raises(ClientError, match="AccessDenied"):
         aws.invoke(event)
     assert aws.items()["A"]["Status"] == {"S": "RECEIVED"}
+    done = [1, 1, 1]
+    done[number] = 0
+    assert effects(aws) == done
+    answer = aws.invoke(event, "request-2")  # at once, though another event
+    assert answer["orders"][0]["result"] == "done"
+    assert aws.items()["A"]["Status"] == {"S": "DONE"}
+    assert [len(aws.streamed()), *map(len, aws.messages())] == [1, number == 1, number == 2]
+
+
+def test_a_network_failure_is_as_any_other(aws):
+    event = aws.put("orders/a.json", HIGH)
+    error = EndpointConnectionError(endpoint_url="https://kinesis")
+    with refusing(aws, "PutRecord", error), pytest.raises(EndpointConnectionError):
+        aws.invoke(event)
     aws.invoke(event, "request-2")
     assert effects(aws) == [1, 1, 1]
 
 
-def test_the_first_failure_is_reported_even_if_the_claim_cannot_be_released(aws):
+def test_when_a_record_fails_its_effect_is_repeated_and_no_other(aws):
     event = aws.put("orders/a.json", HIGH)
-    seen = []
+    puts = []
 
-    def fail_from_the_stream_on(name):
-        seen.append(name)
-        if "PutRecord" in seen:
-            raise ClientError({"Error": {"Code": "Throttling", "Message": "no"}}, name)
+    def refuse(name):
+        puts.append(name)
+        if name == "PutItem" and puts.count(name) == 2:  # the record of the stream
+            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "no"}}, name)
 
-    with aws.hooked(fail_from_the_stream_on), pytest.raises(ClientError, match="PutRecord"):
+    with aws.hooked(refuse), pytest.raises(ClientError, match="ThrottlingException"):
         aws.invoke(event)
-    aws.invoke(event)
-    assert effects(aws) == [1, 1, 1]
+    aws.invoke(event, "request-2")
+    assert aws.items()["A"]["Status"] == {"S": "DONE"}
+    assert effects(aws) == [2, 1, 1]
+
+
+def test_an_order_for_nothing_is_done_like_any_other(aws):
+    aws.invoke({"OrderId": "A", "Amount": 0})
+    item = aws.items()["A"]
+    assert item["Status"] == {"S": "DONE"} and "ClaimedUntil" not in item
 
 
 def test_while_one_run_works_another_is_turned_away_and_nothing_happens_twice(aws):

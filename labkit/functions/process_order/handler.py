@@ -15,7 +15,7 @@ from decimal import Decimal
 import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from events import orders_in
 from orders import Rejected, to_json
 from table import OrderTable, Run
@@ -82,23 +82,19 @@ def process(order: dict, s3_key: str | None, run: Run) -> dict:
     item = table.claim(order, s3_key, due, run)
     result = "already done" if item["Status"] == "DONE" else "done"
     failures = []
-    try:
-        for name, effect in EFFECTS.items():
-            if item.get(name) is False:
-                # A crash between these two lines makes the next run repeat this one effect:
-                # at least once. That is why consumers must be idempotent, by OrderId.
-                try:
-                    effect(order)
-                except ClientError as error:  # the other effects need not suffer for this one
-                    logger.error("effect failed", effect=name, reason=str(error))
-                    failures.append(error)
-                else:
-                    item = table.record(item, name)
-        if failures:
-            raise failures[0]
-    except Exception:
+    for name, effect in EFFECTS.items():
+        if item.get(name) is False:
+            try:
+                effect(order)
+                # After a crash right here the next run repeats the effect: "at least once".
+                # So whoever reads the stream or the queue must be idempotent, by OrderId.
+                item = table.record(item, name)
+            except (ClientError, BotoCoreError) as error:  # the other effects need not suffer
+                logger.error("effect failed", effect=name, reason=str(error))
+                failures.append(error)
+    if failures:
         table.release(item)
-        raise
+        raise failures[0]
     logger.info("order " + result, amount=order["Amount"], high_value=high_value)
     return {"OrderId": order["OrderId"], "result": result, "highValue": high_value}
 

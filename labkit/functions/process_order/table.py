@@ -64,7 +64,7 @@ class OrderTable:
     def record(self, item: dict, effect: str) -> dict:
         """The item after writing down that an effect is done; the last one makes it DONE."""
         done = {**item, effect: True}
-        if False not in done.values():
+        if not any(value is False for value in done.values()):
             done["Status"] = "DONE"
             del done["ClaimedUntil"]
         return self._replace(item, done)
