@@ -20,6 +20,12 @@ def clock():
     clock.close()
 
 
+def test_the_real_time_can_be_had_before_and_after_a_move(clock):
+    assert clock.real_now() == pytest.approx(clock.now(), abs=1)
+    clock.advance(60)
+    assert clock.now() - clock.real_now() == pytest.approx(60, abs=1)
+
+
 def test_advance_moves_every_reading_of_the_wall_clock_and_no_monotonic_one(clock):
     before, monotonic = time.time(), time.monotonic()
     clock.advance(3 * DAY)

@@ -188,6 +188,8 @@ def _server_environment() -> dict[str, str]:
         if not name.upper().startswith(("AWS_", "BOTO", "MOTO_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"))
     }
     kept["PYTHONUNBUFFERED"] = "1"
+    # moto leaves AWS-managed policies (AdministratorAccess, ...) out unless asked.
+    kept["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
     # The package this module came from, also where it is not installed.
     root = str(Path(__file__).resolve().parents[2])
     kept["PYTHONPATH"] = os.pathsep.join(p for p in (root, kept.get("PYTHONPATH", "")) if p)

@@ -25,8 +25,12 @@ from labkit.localaws import process
 from labkit.localaws.activity import Activity
 from labkit.localaws.call import Principal, ServiceLayer
 from labkit.localaws.clock import Clock
+from labkit.localaws.functions.lookups import Functions
 from labkit.localaws.gateway import Gateway
 from labkit.localaws.http_server import Answer, LoopbackServer
+from labkit.localaws.iam.identity import Identity
+from labkit.localaws.invocation import Invocations
+from labkit.localaws.lambda_parts import FunctionSessions, environments
 from labkit.localaws.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -38,6 +42,7 @@ DEFAULT_ACCOUNT_ID = "123456789012"
 LAYERS: dict[str, str] = {
     "s3": "s3:S3Layer",
     "sqs": "sqs:SqsLayer",
+    "lambda": "lambda_:LambdaLayer",
     "kinesis": "kinesis:KinesisLayer",
     "cloudwatch": "cloudwatch:CloudWatchLayer",
 }
@@ -45,6 +50,9 @@ LAYERS: dict[str, str] = {
 
 class LocalAws:
     """Everything one local AWS consists of; other parts reach each other through it."""
+
+    # The Lambda layer brings the control plane.
+    functions: Functions
 
     def __init__(
         self,
@@ -73,12 +81,15 @@ class LocalAws:
         self._closers: list[Callable[[], None]] = []
 
         self.telemetry = Telemetry(self)
-        from labkit.localaws.iam.identity import Identity
-
         self.identity = Identity(self)
-        self.gateway.layers = {
-            service: _load(where)(self) for service, where in LAYERS.items()
-        }
+        sessions = FunctionSessions(self)
+        self.function_principal = sessions.principal
+        self.environments = environments(self, sessions)
+        self.on_close(self.environments.close)
+        self.gateway.layers = {service: _load(where)(self) for service, where in LAYERS.items()}
+        self.functions.on_changed.append(lambda arn, version: self._retire(arn, version))
+        self.functions.on_deleted.append(lambda arn, version: self._retire(arn, version))
+        self.invocations = Invocations(self)
         self.gateway.control = self._control
 
     # -- for the parts -----------------------------------------------------------------------
@@ -124,6 +135,9 @@ class LocalAws:
                 self._clients.clear()
             self._clients[key] = client
             return client
+
+    def _retire(self, function_arn: str, version: str | None) -> None:
+        self.environments.retire(function_arn, version)
 
     def on_close(self, close: Callable[[], None]) -> None:
         """Have *close* called when the local AWS ends, last registered first."""

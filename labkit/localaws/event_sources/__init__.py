@@ -1,0 +1,1 @@
+"""Event source mappings: Lambda's pollers for queues and streams."""
