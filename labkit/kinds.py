@@ -37,7 +37,7 @@ GONE = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """One kind of resource; ``look`` and ``delete`` are ``(method, arguments)`` with ``{id}``."""
 

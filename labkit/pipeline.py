@@ -64,7 +64,7 @@ def stream(lab: Lab) -> str:
     """OrdersStream with one shard; returns its ARN."""
     kinesis = lab.client("kinesis")
     try:
-        kinesis.create_stream(StreamName=lab.names.stream, ShardCount=1)
+        kinesis.create_stream(StreamName=lab.names.stream, ShardCount=1, Tags=TAGS)
     except kinesis.exceptions.ResourceInUseException:
         pass
 
