@@ -44,12 +44,14 @@ def orders_in_object(record: dict, s3) -> Iterator[Found]:
 
 def fetch(s3, s3_info: dict, key: str) -> bytes:
     """The object's bytes; one too large to be an order is refused without being read."""
+    # In a bucket with versions, reading one takes the permission s3:GetObjectVersion as well.
     version = s3_info["object"].get("versionId")
     try:
         found = s3.get_object(
             Bucket=s3_info["bucket"]["name"], Key=key, **({"VersionId": version} if version else {})
         )
     except ClientError as error:
+        # Without s3:ListBucket, S3 says AccessDenied for a missing key too: then it is raised.
         if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion"):
             raise Rejected("the object is no longer there") from None
         raise
