@@ -47,3 +47,13 @@ def silence_s3() -> None:
 
 def _nothing(*_: Any, **__: Any) -> None:
     pass
+
+
+def silence_sns() -> None:
+    """Keep moto's SNS from delivering what other parts of moto publish in process.
+
+    moto would hand it over in the publisher's own thread, to queues that never allowed it.
+    """
+    from moto.sns import models
+
+    models.Subscription.publish = _nothing  # type: ignore[method-assign]

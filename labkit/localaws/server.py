@@ -31,6 +31,7 @@ from labkit.localaws.http_server import Answer, LoopbackServer
 from labkit.localaws.iam.identity import Identity
 from labkit.localaws.invocation import Invocations
 from labkit.localaws.lambda_parts import FunctionSessions, environments
+from labkit.localaws.mailbox import Mailbox
 from labkit.localaws.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ DEFAULT_ACCOUNT_ID = "123456789012"
 # Where AWS does more than moto: botocore's service name to the layer that adds it.
 LAYERS: dict[str, str] = {
     "s3": "s3:S3Layer",
+    "sns": "sns:SnsLayer",
     "sqs": "sqs:SqsLayer",
     "lambda": "lambda_:LambdaLayer",
     "kinesis": "kinesis:KinesisLayer",
@@ -81,6 +83,7 @@ class LocalAws:
         self._closers: list[Callable[[], None]] = []
 
         self.telemetry = Telemetry(self)
+        self.mailbox = Mailbox(self.clock.now)
         self.identity = Identity(self)
         sessions = FunctionSessions(self)
         self.function_principal = sessions.principal
@@ -220,6 +223,12 @@ class LocalAws:
             "due": self.clock.due()[:50],
             "now": self.clock.now(),
         }
+
+    def _control_mailbox(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {"mails": [mail.as_dict() for mail in self.mailbox.mails(body.get("to"))]}
+
+    def _control_mailbox_clear(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"cleared": self.mailbox.clear()}
 
     def _control_shutdown(self, _: dict[str, Any]) -> dict[str, Any]:
         self.stopping.set()
