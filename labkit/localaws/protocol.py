@@ -21,7 +21,7 @@ from moto.core.model import OperationModel, ServiceModel
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import get_service_router
-from moto.core.serialize import get_serializer_class
+from moto.core.serialize import SerializationContext, get_serializer_class
 from moto.core.utils import get_service_model
 
 from labkit.localaws.call import AwsError, Call, Reply
@@ -149,7 +149,8 @@ def write_result(call: Call, result: dict[str, Any] | None) -> Reply:
     """*result*, in the shape of the operation's output, in the service's protocol."""
     operation = operation_model(call.service, call.operation)
     assert operation is not None, f"no such operation: {call.service} {call.operation}"
-    serializer = get_serializer_class(call.service, _protocol(call))(operation)
+    serializer_class = get_serializer_class(call.service, _protocol(call))
+    serializer = serializer_class(operation, SerializationContext(call.request_id))
     written = serializer.serialize(result or {})
     # 204 means no content: a body would be taken for the start of the next answer.
     body = b"" if written["status_code"] == 204 else written["body"]
