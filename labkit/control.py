@@ -179,7 +179,8 @@ class Mailbox:
         """The mails so far, oldest first, perhaps of one address only."""
         if self._control is None:
             raise LabError("This AWS sends real e-mail: look into the inbox you subscribed.")
-        found = [_mail(raw) for raw in self._control.ask("mailbox")["mails"]]
+        answer = self._control.ask("mailbox")
+        found = [_mail(raw) for raw in (answer["mails"] if isinstance(answer, dict) else answer)]
         return [mail for mail in found if to in (None, mail.to)]
 
     def containing(self, text: str) -> list[Mail]:
@@ -220,10 +221,10 @@ class Mailbox:
 def _mail(raw: Mapping[str, Any]) -> Mail:
     return Mail(
         to=raw["to"],
-        sender=raw.get("sender") or raw.get("from") or "",
+        sender=raw["from"],
         subject=raw["subject"],
         body=raw["body"],
-        time=_moment(raw["time"]),
+        time=_moment(raw["at"]),
     )
 
 

@@ -242,19 +242,20 @@ def json_saved(lab: Lab, witness: Witness) -> tuple[bool, str]:
 
 @check("CloudWatch logs show structured output", CONFIRMATIONS)
 def logs_structured(lab: Lab, witness: Witness) -> tuple[bool, str]:
-    """The log of one invocation holds its request and its response as JSON."""
-    by_request: dict[str, dict[str, Any]] = {}
+    """The log of one of the two invocations holds its request and its response as JSON."""
+    started_by_s3, _ = _s3_event(lab, witness)
+    requests: dict[str, dict[str, Any]] = {witness.test.request_id: {}}
+    if started_by_s3 is not None:
+        requests[started_by_s3.request_id] = {}
     for line in witness.log:
-        if line.fields and line.request_id:
-            seen = by_request.setdefault(line.request_id, {})
+        if line.fields and line.request_id in requests:
+            seen = requests[line.request_id]
             seen.update((n, line.fields[n]) for n in ("request", "response") if n in line.fields)
-    for request, seen in by_request.items():
+    for request, seen in requests.items():
         if "request" in seen and "response" in seen:
-            shown = {name: cut(json.dumps(seen[name]), 120) for name in ("request", "response")}
-            return True, (
-                f"request {request}: request {shown['request']}, response {shown['response']}"
-            )
-    return False, f"no invocation's JSON request and response among {len(witness.log)} lines"
+            asked, answered = (cut(json.dumps(seen[n]), 120) for n in ("request", "response"))
+            return True, f"log of {request}: request {asked}, response {answered}"
+    return False, f"no JSON request and response of {', '.join(requests)} in the log"
 
 
 def verify(lab: Lab, witness: Witness | None = None) -> Report:

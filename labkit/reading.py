@@ -71,6 +71,7 @@ class StreamRecord:
 class Rejection:
     """An event that failed for good, as Lambda reported it to the dead-letter queue."""
 
+    id: str
     keys: tuple[str, ...]
     reason: str
     error_type: str
@@ -122,21 +123,26 @@ def messages(lab: Lab, queue: str) -> list[Message]:
     return sorted(found.values(), key=lambda message: message.sent)
 
 
-def rejections(lab: Lab, since: datetime | None = None) -> list[Rejection]:
-    """What lies in the dead-letter queue, oldest first, perhaps only what came *since*.
+def rejections(lab: Lab) -> list[Rejection]:
+    """What lies in the dead-letter queue, oldest first; nothing when there is no such queue yet.
 
     Lambda guide, "Adding a destination": a record with the failed event and the function's error.
     """
     found = []
-    for message in messages(lab, lab.names.dead_letter_queue):
+    try:
+        there = messages(lab, lab.names.dead_letter_queue)
+    except lab.client("sqs").exceptions.QueueDoesNotExist:
+        return []
+    for message in there:
         record = message.json
-        if (since and message.sent < since) or not isinstance(record, dict):
+        if not isinstance(record, dict):
             continue
         payload = record.get("responsePayload")
         payload = payload if isinstance(payload, dict) else {}
         context = record.get("requestContext", {})
         found.append(
             Rejection(
+                id=message.id,
                 keys=tuple(_keys(record.get("requestPayload"))),
                 reason=payload.get("errorMessage") or context.get("condition", ""),
                 error_type=payload.get("errorType", ""),

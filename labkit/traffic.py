@@ -19,7 +19,7 @@ from labkit.session import Lab
 
 # Retries come after one and after two minutes; a throttled event waits up to five.
 _LONGEST_STEP = timedelta(minutes=5)
-# As AWS stamps times to the second in places, and clocks differ a little.
+# AWS stamps times to the second in places, and clocks differ a little.
 _LEEWAY = timedelta(seconds=2)
 
 
@@ -57,6 +57,8 @@ class Outcome:
     sent: list[Sent]
     # Orders that were in the table before, by OrderId: for them nothing happens again.
     repeated: frozenset[str] = frozenset()
+    # Messages that lay in the dead-letter queue before, by id: they are about earlier traffic.
+    earlier: frozenset[str] = frozenset()
     done: dict[str, dict[str, Any]] = field(default_factory=dict)
     rejected: list[Rejection] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
@@ -112,6 +114,7 @@ def send(lab: Lab, records: Sequence[RawOrder]) -> Outcome:
     judged = [orders.judge(record.body) for record in records]
     ids = {order["OrderId"] for judgement in judged for order in judgement.orders}
     repeated = frozenset(items(lab, ids))
+    earlier = frozenset(found.id for found in rejections(lab))
     since = lab.clock.now() - _LEEWAY
     with progress(f"Uploading {len(records)} orders") as shown:
         keys = orders.upload(
@@ -125,7 +128,7 @@ def send(lab: Lab, records: Sequence[RawOrder]) -> Outcome:
         Sent(key, record.source, tuple(judgement.orders), tuple(judgement.reasons))
         for key, record, judgement in zip(keys, records, judged, strict=True)
     ]
-    return Outcome(since, sent, repeated)
+    return Outcome(since, sent, repeated, earlier)
 
 
 def drain(lab: Lab, outcome: Outcome, timeout: float = 900.0) -> Outcome:
@@ -180,10 +183,11 @@ def _look(lab: Lab, outcome: Outcome) -> None:
     _look_at_table(lab, outcome)
     waiting = {sent.key for sent in outcome.sent if not _finished(outcome, sent, set())}
     if waiting:
+        outcome_keys = {sent.key for sent in outcome.sent}
         outcome.rejected = [
             found
-            for found in rejections(lab, outcome.since)
-            if {sent.key for sent in outcome.sent} & set(found.keys)
+            for found in rejections(lab)
+            if found.id not in outcome.earlier and not outcome_keys.isdisjoint(found.keys)
         ]
     rejected = {key for found in outcome.rejected for key in found.keys}
     outcome.unfinished = [

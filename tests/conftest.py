@@ -1,0 +1,55 @@
+"""What all tests share: folders of their own, and a local AWS of their own, started on demand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_FOLDERS = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep tests, and the notebooks they run, apart from the learner's own lab.
+
+    In the environment, so that kernels and child processes inherit it; each worker has its own.
+    """
+    root = Path(tempfile.mkdtemp(prefix="labkit-tests-"))
+    config.stash[_FOLDERS] = root
+    for name in [name for name in os.environ if name.startswith("LABKIT_")]:
+        del os.environ[name]
+    os.environ["LABKIT_RUNTIME_DIR"] = str(root / "run")
+    os.environ["LABKIT_HOME"] = str(root / "home")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the local AWS that the tests used, if they used one, and remove the folders."""
+    root = config.stash.get(_FOLDERS, None)
+    if root is None:
+        return
+    from labkit.localaws import process
+
+    os.environ["LABKIT_RUNTIME_DIR"] = str(root / "run")
+    process.stop()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def lab():
+    """The lab, opened on the local AWS of this test session."""
+    import labkit
+
+    return labkit.open(quiet=True)
+
+
+@pytest.fixture
+def pipeline(lab) -> Iterator[object]:
+    """The lab with the whole pipeline in order, put right again after a test that broke it."""
+    import labkit
+
+    labkit.build(lab)
+    yield lab
