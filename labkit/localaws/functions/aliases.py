@@ -10,7 +10,7 @@ from typing import Any
 
 from labkit.localaws.call import Call
 from labkit.localaws.functions import names, paging
-from labkit.localaws.functions.concurrency import alias_moved
+from labkit.localaws.functions.concurrency import alias_moved, give_up
 from labkit.localaws.functions.errors import (
     check_revision,
     conflict,
@@ -55,16 +55,15 @@ def update_alias(region: Region, params: Mapping[str, Any], call: Call) -> dict[
             raise function_not_found(qualified(function.arn, number))
         if weights is None and number in alias.weights:
             raise _included(number)
-        moved = number != alias.version
-        alias.version = number
+        before, alias.version = alias.version, number
         if weights is not None:
             alias.weights = weights
         if params.get("Description") is not None:
             alias.description = params["Description"]
         alias.revision = new_revision()
         answer = alias.shown(function.arn)
-    if moved:
-        alias_moved(owner, function, name)
+    if before != number:
+        alias_moved(owner, function, name, before)
     return answer
 
 
@@ -101,11 +100,12 @@ def delete_alias(region: Region, params: Mapping[str, Any], call: Call) -> None:
     function = _function(region, params, None)
     name = params["Name"]
     with owner.lock:
-        function.aliases.pop(name, None)
+        alias = function.aliases.pop(name, None)
         provisioned = function.provisioned.pop(name, None)
         function.policies.pop(name, None)
         function.event_invoke.pop(name, None)
-    if provisioned is not None:
+    if alias is not None and provisioned is not None:
+        give_up(owner, function, alias.version)
         owner.tell(owner.on_provisioned_changed, function.arn, name)
 
 

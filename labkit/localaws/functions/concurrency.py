@@ -13,7 +13,7 @@ from typing import Any
 from labkit.localaws.call import AwsError, Call
 from labkit.localaws.functions import names, paging
 from labkit.localaws.functions.errors import conflict, function_not_found, invalid, not_found
-from labkit.localaws.functions.model import Function, Provisioned
+from labkit.localaws.functions.model import Function, Provisioned, Version
 from labkit.localaws.functions.names import LATEST, Ref, is_version, qualified
 from labkit.localaws.functions.store import Region, Store, reservation
 
@@ -113,7 +113,9 @@ def delete_provisioned_concurrency_config(
     owner = region.owner
     with owner.lock:
         config = function.provisioned.pop(str(ref.qualifier), None)
+        version = function.version(ref.qualifier)
     if config is not None:
+        give_up(owner, function, version.number if version else None)
         owner.tell(owner.on_provisioned_changed, function.arn, str(ref.qualifier))
 
 
@@ -132,8 +134,8 @@ def list_provisioned_concurrency_configs(
     return paging.with_marker("ProvisionedConcurrencyConfigs", chosen, marker)
 
 
-def alias_moved(owner: Store, function: Function, alias: str) -> None:
-    """Provide an alias's concurrency anew, after it came to point to another version."""
+def alias_moved(owner: Store, function: Function, alias: str, before: str) -> None:
+    """Provide an alias's concurrency anew, after it left version *before* for another."""
     with owner.lock:
         config = function.provisioned.get(alias)
         if config is None:
@@ -142,6 +144,7 @@ def alias_moved(owner: Store, function: Function, alias: str) -> None:
         config.status, config.reason = "IN_PROGRESS", None
         config.last_modified = owner.hooks.now()
     _provide(owner, function, alias, config)
+    give_up(owner, function, before)
 
 
 def unreserved(region: Region, *, without: Function | None = None) -> int:
@@ -231,13 +234,15 @@ def _provide(owner: Store, function: Function, qualifier: str, config: Provision
     def provide() -> None:
         with owner.lock:
             version = function.version(qualifier)
-            view = version.serving if version else None
-        ready = owner.hooks.provision(view, config.requested) if view is not None else 0
+        if version is None:
+            return
+        ready = _prepare(owner, function, version)
         with owner.lock:
             if function.provisioned.get(qualifier) is not config:
                 return
-            config.allocated = ready
-            if ready >= config.requested:
+            others = _wanted(function, version.number) - config.requested
+            config.allocated = max(0, min(config.requested, ready - others))
+            if config.allocated == config.requested:
                 config.status, config.reason = "READY", None
             else:
                 config.status, config.reason = "FAILED", "FUNCTION_ERROR_INIT_FAILURE"
@@ -245,6 +250,28 @@ def _provide(owner: Store, function: Function, qualifier: str, config: Provision
         owner.tell(owner.on_provisioned_changed, function.arn, qualifier)
 
     owner.hooks.defer(provide)
+
+
+def give_up(owner: Store, function: Function, number: str | None) -> None:
+    """Have the environments that version *number* has too many go, in the background."""
+    version = function.version(number) if number else None
+    if version is not None:
+        owner.hooks.defer(lambda: _prepare(owner, function, version))
+
+
+def _prepare(owner: Store, function: Function, version: Version) -> int:
+    """Ask for as many environments as all configurations of *version* want; how many are ready."""
+    with owner.lock:
+        view, wanted = version.serving, _wanted(function, version.number)
+    return owner.hooks.provision(view, wanted) if view is not None else 0
+
+
+def _wanted(function: Function, number: str) -> int:
+    return sum(
+        config.requested
+        for qualifier, config in function.provisioned.items()
+        if (version := function.version(qualifier)) is not None and version.number == number
+    )
 
 
 def _shown(config: Provisioned) -> dict[str, Any]:

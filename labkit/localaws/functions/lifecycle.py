@@ -12,7 +12,7 @@ from typing import Any
 
 from labkit.localaws.call import AwsError, Call
 from labkit.localaws.constraints import message, violation
-from labkit.localaws.functions import code, configuration, names
+from labkit.localaws.functions import code, code_signing, configuration, names
 from labkit.localaws.functions.errors import (
     check_revision,
     conflict,
@@ -42,7 +42,9 @@ def create_function(region: Region, params: Mapping[str, Any], call: Call) -> di
     _check_free(region, ref)
     package = code.read(params["Code"], owner.fetcher(call.principal))
     config, layers = configuration.initial(region, ref.name, params, package)
-    _check_code_signing(region, params)
+    if params.get("CodeSigningConfigArn"):
+        code_signing.check_exists(region, params["CodeSigningConfigArn"])
+        code_signing.check_package(region, params["CodeSigningConfigArn"])
     with owner.lock:
         _check_free(region, ref)
         _changed(region, config)
@@ -72,6 +74,7 @@ def update_function_code(region: Region, params: Mapping[str, Any], call: Call) 
     owner = region.owner
     configuration.refuse_unbuilt(params)
     package = code.read(params, owner.fetcher(call.principal))
+    code_signing.check_package(region, function.code_signing_config)
     configuration.check_total_size(package, _layers_in_use(region, function))
     with owner.lock:
         _check_idle(region, function)
@@ -178,18 +181,6 @@ def delete_function(region: Region, params: Mapping[str, Any], call: Call) -> di
 def _check_free(region: Region, ref: Ref) -> None:
     if region.owner.find(ref) is not None:
         raise conflict(f"Function already exist: {ref.name}")
-
-
-def _check_code_signing(region: Region, params: Mapping[str, Any]) -> None:
-    arn = params.get("CodeSigningConfigArn")
-    if arn and arn not in region.code_signing_configs:
-        raise AwsError(
-            "CodeSigningConfigNotFoundException",
-            "The code signing configuration cannot be found. "
-            f"Check that the provided configuration is not deleted: {arn}.",
-            404,
-            Type="User",
-        )
 
 
 def _latest(region: Region, params: Mapping[str, Any]) -> Function:

@@ -6,9 +6,11 @@ from typing import Any
 
 from labkit.localaws.functions import names
 from labkit.localaws.functions.errors import conflict, function_not_found
+from labkit.localaws.functions.mappings import Mapping
 from labkit.localaws.functions.model import Alias, Function, Provisioned, Version
 from labkit.localaws.functions.names import LATEST
 from labkit.localaws.functions.store import Store, reservation
+from labkit.localaws.functions.urls import find_url
 from labkit.localaws.runtime.version import FunctionVersion
 
 
@@ -143,6 +145,23 @@ class Functions(Store):
         """``Terminate`` or ``Allow``."""
         found = self._lookup(account, region, function)
         return found.recursive_loop if found else "Terminate"
+
+    def mappings(self) -> list[Mapping]:
+        """Every event source mapping of every account and region."""
+        with self.lock:
+            return [m for region in self._regions.values() for m in region.mappings.values()]
+
+    def note_result(self, mapping: Mapping, result: str) -> None:
+        """Have a stream mapping tell what came of its last batch (LastProcessingResult)."""
+        with self.lock:
+            if "LastProcessingResult" in mapping.config:
+                mapping.config["LastProcessingResult"] = result
+
+    def url_target(self, url_id: str) -> tuple[Function, str | None, dict[str, Any]] | None:
+        """The function, alias (or None) and configuration behind a function URL's id."""
+        with self.lock:
+            regions = list(self._regions.values())
+        return next((found for region in regions if (found := find_url(region, url_id))), None)
 
     def _lookup(self, account: str, region: str, function: str) -> Function | None:
         return self.find(names.parse(function, account, region))

@@ -139,10 +139,13 @@ class Policy:
 
     statements: list[dict[str, Any]] = field(default_factory=list)
     revision: str = field(default_factory=new_revision)
+    version: str = "2012-10-17"
+    policy_id: str = "default"
 
     def document(self) -> dict[str, Any]:
         """The policy document as Lambda writes it."""
-        return {"Version": "2012-10-17", "Id": "default", "Statement": list(self.statements)}
+        statements = copy.deepcopy(self.statements)
+        return {"Version": self.version, "Id": self.policy_id, "Statement": statements}
 
 
 @dataclass

@@ -217,7 +217,7 @@ def _resource_revision(function: Function, qualifier: str | None) -> str:
 
 def _with(policy: Policy | None, statement: dict[str, Any]) -> Policy:
     statements = list(policy.statements) if policy else []
-    if any(other["Sid"] == statement["Sid"] for other in statements):
+    if any(other.get("Sid") == statement["Sid"] for other in statements):
         raise conflict(
             f"The statement id ({statement['Sid']}) provided already exists. "
             "Please provide a new statement id, or remove the existing statement."
@@ -235,7 +235,7 @@ def _with(policy: Policy | None, statement: dict[str, Any]) -> Policy:
 
 
 def _without(policy: Policy, sid: str) -> Policy | None:
-    left = [statement for statement in policy.statements if statement["Sid"] != sid]
+    left = [statement for statement in policy.statements if statement.get("Sid") != sid]
     if len(left) == len(policy.statements):
         raise not_found(f"Statement {sid} is not found in resource policy.")
     return Policy(left, new_revision()) if left else None

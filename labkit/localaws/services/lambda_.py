@@ -14,13 +14,19 @@ from labkit.localaws.call import AwsError, Call, Forward, Reply
 from labkit.localaws.functions import (
     aliases,
     code,
+    code_signing,
     concurrency,
     event_invoke,
     layers,
     lifecycle,
+    mappings,
     permissions,
     reading,
+    resource_policies,
     runtimes,
+    settings,
+    tags,
+    urls,
 )
 from labkit.localaws.functions.lookups import Functions
 from labkit.localaws.functions.store import Hooks, Region
@@ -149,3 +155,41 @@ class LambdaLayer(InvokeOperations):
     AddLayerVersionPermission = _operation(permissions.add_layer_version_permission)
     RemoveLayerVersionPermission = _operation(permissions.remove_layer_version_permission)
     GetLayerVersionPolicy = _operation(permissions.get_layer_version_policy)
+
+    CreateEventSourceMapping = _operation(mappings.create_event_source_mapping)
+    UpdateEventSourceMapping = _operation(mappings.update_event_source_mapping)
+    GetEventSourceMapping = _operation(mappings.get_event_source_mapping)
+    ListEventSourceMappings = _operation(mappings.list_event_source_mappings)
+    DeleteEventSourceMapping = _operation(mappings.delete_event_source_mapping)
+
+    CreateFunctionUrlConfig = _operation(urls.create_function_url_config)
+    UpdateFunctionUrlConfig = _operation(urls.update_function_url_config)
+    GetFunctionUrlConfig = _operation(urls.get_function_url_config)
+    ListFunctionUrlConfigs = _operation(urls.list_function_url_configs)
+    DeleteFunctionUrlConfig = _operation(urls.delete_function_url_config)
+
+    TagResource = _operation(tags.tag_resource)
+    UntagResource = _operation(tags.untag_resource)
+    ListTags = _operation(tags.list_tags)
+
+    GetAccountSettings = _operation(settings.get_account_settings)
+    GetRuntimeManagementConfig = _operation(settings.get_runtime_management_config)
+    PutRuntimeManagementConfig = _operation(settings.put_runtime_management_config)
+    GetFunctionRecursionConfig = _operation(settings.get_function_recursion_config)
+    PutFunctionRecursionConfig = _operation(settings.put_function_recursion_config)
+
+    PutResourcePolicy = _operation(resource_policies.put_resource_policy)
+    GetResourcePolicy = _operation(resource_policies.get_resource_policy)
+    DeleteResourcePolicy = _operation(resource_policies.delete_resource_policy)
+
+    CreateCodeSigningConfig = _operation(code_signing.create_code_signing_config)
+    UpdateCodeSigningConfig = _operation(code_signing.update_code_signing_config)
+    GetCodeSigningConfig = _operation(code_signing.get_code_signing_config)
+    ListCodeSigningConfigs = _operation(code_signing.list_code_signing_configs)
+    DeleteCodeSigningConfig = _operation(code_signing.delete_code_signing_config)
+    ListFunctionsByCodeSigningConfig = _operation(
+        code_signing.list_functions_by_code_signing_config
+    )
+    PutFunctionCodeSigningConfig = _operation(code_signing.put_function_code_signing_config)
+    GetFunctionCodeSigningConfig = _operation(code_signing.get_function_code_signing_config)
+    DeleteFunctionCodeSigningConfig = _operation(code_signing.delete_function_code_signing_config)

@@ -54,7 +54,7 @@ def hooks_of(aws: LocalAws) -> Hooks:
         return aws.environments.warm(version, count)
 
     def function_url(url_id: str, region: str) -> str:
-        return f"{aws.endpoint.replace('127.0.0.1', 'localhost')}/_lambda/url/{url_id}/"
+        return f"{aws.endpoint}/_lambda/url/{url_id}/"
 
     return Hooks(
         now=aws.clock.now,
