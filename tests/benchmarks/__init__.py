@@ -1,0 +1,1 @@
+"""Measurements, kept apart from the tests: run them with ``python -m tests.benchmarks``."""
