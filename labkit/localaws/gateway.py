@@ -11,7 +11,7 @@ import io
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,8 @@ class Gateway:
         self._locks_guard = threading.Lock()
         self.layers: Mapping[str, ServiceLayer] = {}
         self.control: Control | None = None
+        # What authenticating and authorising the last calls took: (operation, seconds).
+        self.timing: deque[tuple[str, float]] = deque(maxlen=1000)
         # Non-AWS paths that belong to a layer (function URLs, pages of an e-mail's link).
         self.pages: dict[str, Callable[[Request], Answer]] = {}
 
@@ -100,6 +102,7 @@ class Gateway:
         # The moment it came in counts, not the one it was answered.
         call.notes["arrived"] = aws.clock.now()
         call.notes["started"] = time.monotonic()
+        asked = time.perf_counter()
         try:
             if principal is None:
                 call.principal = aws.identity.authenticate(call)
@@ -108,6 +111,7 @@ class Gateway:
                 call.principal = principal
                 call.account_id = principal.account_id or aws.account_id
             aws.identity.authorise(call)
+            self.timing.append((call.operation, time.perf_counter() - asked))
             reply = self._answer(call)
         except AwsError as error:
             reply = protocol.write_error(call, error)

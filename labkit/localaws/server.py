@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import signal
+import statistics
 import sys
 import threading
 import time
@@ -229,6 +230,14 @@ class LocalAws:
 
     def _control_mailbox_clear(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"cleared": self.mailbox.clear()}
+
+    def _control_timing(self, _: dict[str, Any]) -> dict[str, Any]:
+        timing = list(self.gateway.timing)
+        invokes = [seconds for operation, seconds in timing if operation == "Invoke"]
+        return {
+            "authorising_ms": statistics.median([s for _, s in timing] or [0.0]) * 1000,
+            "authorising_invoke_ms": statistics.median(invokes or [0.0]) * 1000,
+        }
 
     def _control_shutdown(self, _: dict[str, Any]) -> dict[str, Any]:
         self.stopping.set()
