@@ -53,6 +53,8 @@ class Clock:
         self._travel: time_machine.travel | None = None
         self._traveller: time_machine.Traveller | None = None
         self.offset = 0.0
+        # Real time of each move of the clock, and how far ahead it was from then on.
+        self._moves: list[tuple[float, float]] = []
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
         self._thread.start()
 
@@ -65,6 +67,10 @@ class Clock:
         if self._traveller is None:
             return time.time()
         return time_machine.escape_hatch.time.time()
+
+    def offset_at(self, real: float) -> float:
+        """By how many seconds lab time was ahead of real time at *real* (epoch seconds)."""
+        return next((ahead for moved, ahead in reversed(self._moves) if moved <= real), 0.0)
 
     def call_at(self, when: float, work: Callable[..., Any], *args: Any, name: str = "") -> Timer:
         """Have *work* run in the background when lab time reaches *when* (epoch seconds)."""
@@ -134,6 +140,7 @@ class Clock:
         else:
             self._traveller.shift(shift)
         self.offset += shift
+        self._moves.append((self.real_now(), self.offset))
 
     def _pop_due(self, until: float) -> Timer | None:
         with self._changed:
