@@ -82,6 +82,7 @@ class Environment:
         self.retired = False
         self.invocations = 0
         self.last_used = time.monotonic()
+        self.last_used_lab = now()
         self.init_ms: float | None = None
         self._now = now
         self._real_now = real_now
@@ -296,7 +297,7 @@ class Environment:
         self._log.platform(messages)
         self._process.freeze()
         self._log.flush()
-        self.last_used = time.monotonic()
+        self.last_used, self.last_used_lab = time.monotonic(), self._now()
         return InvocationResult(
             payload=payload,
             function_error=function_error,

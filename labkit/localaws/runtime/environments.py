@@ -53,7 +53,8 @@ class Environments:
     (``AccessKeyId``, ``SecretAccessKey``, ``SessionToken``, ``Expiration``). *on_log* gets
     ``(environment, request_id, [(timestamp_ms, message), ...])`` with ``environment.log_group``
     and ``.log_stream``. *now* is the lab's clock, *real_now* the machine's. *max_environments*
-    caps processes, *idle_seconds* is real time without an invocation.
+    caps processes, *idle_seconds* is real time without an invocation and *idle_lab_seconds* the
+    lab's time: who moves the clock an hour finds cold starts, as on AWS.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Environments:
         max_environments: int = 64,
         max_starting: int | None = None,
         idle_seconds: float = 600.0,
+        idle_lab_seconds: float = 2700.0,
         capacity_wait_seconds: float = 60.0,
         isolation: str = "auto",
         own_client: bool = False,
@@ -83,6 +85,7 @@ class Environments:
         self._max = max_environments
         self._max_starting = max_starting or max(4, 2 * (os.cpu_count() or 1))
         self._idle_seconds = idle_seconds
+        self._idle_lab_seconds = idle_lab_seconds
         self._capacity_wait = capacity_wait_seconds
         self._condition = threading.Condition()
         self._idle: dict[tuple[str, str, str], list[Environment]] = {}
@@ -94,6 +97,17 @@ class Environments:
         self._closed = False
         self._reaper: threading.Thread | None = None
         self._counters = {"invocations": 0, "cold_starts": 0, "ended": 0}
+
+    def prepare(self) -> None:
+        """Make ready what the first environment needs, without waiting for it."""
+        threading.Thread(target=self._prepare, name="lambda-workshop", daemon=True).start()
+
+    def _prepare(self) -> None:
+        try:
+            self.workshop.ready()
+        except (OSError, RuntimeError):
+            # Whoever invokes first gets to know.
+            pass
 
     # -- invoking ---------------------------------------------------------------------------
 
@@ -201,15 +215,20 @@ class Environments:
         idle.sort(key=lambda e: (e.initialization_type == PROVISIONED, e.last_used))
         while idle:
             environment = idle.pop()
-            if environment.alive and not self._expiring(environment):
+            if environment.alive and not self._outdated(environment):
                 return environment
             self._all.discard(environment)
             doomed.append(environment)
         return None
 
-    def _expiring(self, environment: Environment) -> bool:
+    def _outdated(self, environment: Environment) -> bool:
+        """Whether its credentials are about to expire, or the lab's time has passed it by."""
+        now = self._now()
         expires = environment.credentials_expire
-        return expires is not None and self._now() >= expires - _EXPIRY_MARGIN_SECONDS
+        if expires is not None and now >= expires - _EXPIRY_MARGIN_SECONDS:
+            return True
+        idle = now - environment.last_used_lab
+        return environment.initialization_type != PROVISIONED and idle > self._idle_lab_seconds
 
     def _make(self, version: FunctionVersion, initialization_type: str) -> Environment:
         """A new environment through its init phase; the place for it is already reserved."""

@@ -9,6 +9,7 @@ Python", section "Runtime-included SDK versions").
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import re
@@ -45,6 +46,7 @@ def distributions(names: tuple[str, ...] = PROVIDED) -> dict[str, importlib.meta
     return found
 
 
+@functools.cache
 def provided_files(names: tuple[str, ...] = PROVIDED) -> dict[str, Path]:
     """Name in the runtime's directory to installed file or directory, for all of *names*."""
     entries: dict[str, Path] = {}

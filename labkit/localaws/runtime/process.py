@@ -231,10 +231,10 @@ class Launcher:
             self._socket.close()
         ours, theirs = socket.socketpair()
         script = Path(__file__).with_name("child") / "launcher.py"
-        text = json.dumps(plan.__dict__ if plan else None)
+        text = json.dumps(plan.__dict__ if plan else None).encode()
         with theirs:
             self._process = subprocess.Popen(
-                [self._python, "-E", "-s", "-S", "-B", str(script), str(theirs.fileno()), text],
+                [self._python, "-E", "-s", "-S", "-B", str(script), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -242,6 +242,7 @@ class Launcher:
                 env={"LANG": "C.UTF-8"},
             )
         self._socket = ours
+        ours.sendall(struct.pack("!I", len(text)) + text)
         hello = b""
         while not hello.endswith(b"\n"):
             more = ours.recv(65536)

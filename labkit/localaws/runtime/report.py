@@ -41,14 +41,14 @@ class RuntimeVersion:
 
 
 def runtime_version(version: FunctionVersion) -> RuntimeVersion:
-    """How the platform names the runtime: the declared runtime, at our interpreter's version.
+    """How the platform names the runtime: the declared runtime, at our interpreter's patch level.
 
-    AWS counts its own builds (``python:3.12.v38``); here the number is the patch level of the
-    Python that really runs the code, and the ARN's digest is derived from its full version.
+    AWS counts its own builds (``python:3.12.v38``). The ARN is the one that
+    GetFunctionConfiguration shows under RuntimeVersionConfig.
     """
     label = version.runtime.removeprefix("python")
     patch = platform.python_version_tuple()[2]
-    digest = hashlib.sha256(f"{version.runtime} {platform.python_version()}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{version.region}:{version.runtime}".encode()).hexdigest()
     return RuntimeVersion(
         f"python:{label}.v{patch}", f"arn:aws:lambda:{version.region}::runtime:{digest}"
     )

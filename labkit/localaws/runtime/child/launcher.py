@@ -1,13 +1,13 @@
 """Starts execution environments: a small process between the local AWS and the functions' code.
 
-Usage: ``launcher.py FD PLAN``. FD is a stream socket to the server, PLAN the JSON description of
-the root file system, or ``null`` to use none. The launcher says ``{"namespaces": ...}`` once, then
-takes messages (4 bytes length, JSON, and with them two descriptors: a control socket and the
-write end of the log pipe) and forks one *keeper* for each. It ends when the server does.
+Usage: ``launcher.py FD``. FD is a stream socket to the server. Messages on it are 4 bytes of length
+and JSON. The first describes the root file system (``null``: use none) and is answered with a line,
+``{"namespaces": ...}``. Each further one comes with two descriptors, a control socket and the write
+end of the log pipe, and the launcher forks a *keeper* for it. It ends when the server does.
 
 A keeper owns one environment: process 1 of its PID namespace where there is one. Its control
 socket carries the server's commands, one letter each (``R`` run the program, ``S`` stop, i.e.
-freeze, ``C`` continue, ``K`` kill all processes), and its reports, one line each
+freeze when nothing follows soon, ``C`` continue, ``K`` kill all processes), and its reports, one line each
 (``started PID``, ``exited WAITSTATUS``, ``failed REASON``). When the control socket closes, or the
 server dies, it kills everything and ends.
 """
@@ -19,7 +19,11 @@ import signal
 import socket
 import struct
 import sys
+import time
 
+# An environment is frozen when it has been idle for this long: one that is busy all the time is
+# never stopped at all.
+FREEZE_AFTER_SECONDS = 0.03
 LINUX = sys.platform == "linux"
 if LINUX:
     import sandbox
@@ -49,6 +53,9 @@ class Keeper:
         self.log = log
         self.namespaces = namespaces
         self.main = None
+        # When to freeze, and when that was done: monotonic seconds, or None.
+        self.freeze_at = None
+        self.frozen_at = None
 
     def report(self, line):
         """Tell the server; when it is gone the loop notices by itself."""
@@ -68,7 +75,13 @@ class Keeper:
         poll.register(self.control, select.POLLIN)
         poll.register(wakeup_read, select.POLLIN)
         while True:
-            for descriptor, _ in poll.poll():
+            left = None
+            if self.freeze_at is not None:
+                left = self.freeze_at - time.monotonic()
+                if left <= 0:
+                    self.freeze()
+                    continue
+            for descriptor, _ in poll.poll(None if left is None else left * 1000 + 1):
                 if descriptor == wakeup_read:
                     try:
                         os.read(wakeup_read, 4096)
@@ -91,9 +104,9 @@ class Keeper:
         if command == b"R":
             self.start()
         elif command == b"S":
-            self.signal_all(signal.SIGSTOP)
+            self.freeze_at = time.monotonic() + FREEZE_AFTER_SECONDS
         elif command == b"C":
-            self.signal_all(signal.SIGCONT)
+            self.thaw()
         elif command == b"K":
             self.kill_all()
 
@@ -101,6 +114,7 @@ class Keeper:
         """Start the program, unless it runs."""
         if self.main is not None:
             return
+        self.freeze_at = self.frozen_at = None
         pid = os.fork()
         if pid == 0:
             try:
@@ -140,6 +154,33 @@ class Keeper:
             _, hard = resource.getrlimit(name)
             limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(name, (limit, limit))
+
+    def freeze(self):
+        """Stop every process until :meth:`thaw`."""
+        self.freeze_at, self.frozen_at = None, time.monotonic()
+        self.signal_all(signal.SIGSTOP)
+
+    def thaw(self):
+        """Let every process run again, or go on running."""
+        self.freeze_at = None
+        if self.frozen_at is None:
+            return
+        # A process that is just being forked while the others are stopped must be there before
+        # they are continued, or it alone would stay stopped.
+        while time.monotonic() < self.frozen_at + 0.01 and not self.main_has_stopped():
+            select.select([], [], [], 0.0005)
+        self.frozen_at = None
+        self.signal_all(signal.SIGCONT)
+
+    def main_has_stopped(self):
+        """Whether the program has come to rest, or has ended."""
+        if self.main is None or not hasattr(os, "waitid"):
+            return True
+        wanted = os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT
+        try:
+            return os.waitid(os.P_PID, self.main, wanted) is not None
+        except ChildProcessError:
+            return True
 
     def signal_all(self, number):
         """Send a signal to every process of the environment."""
@@ -181,7 +222,7 @@ class Keeper:
 
     def kill_all(self):
         """Kill the program and all its descendants, and report its end."""
-        main, self.main = self.main, self.main
+        main = self.main
         if main is None:
             return
         self.signal_all(signal.SIGKILL)
@@ -231,8 +272,11 @@ def _receive(server):
 def main():
     """Serve until the server hangs up."""
     server = socket.socket(fileno=int(sys.argv[1]))
-    plan = json.loads(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    first = _receive(server)
+    if first is None:
+        return
+    plan, _ = first
     hello = {"namespaces": False, "reason": ""}
     if plan is not None:
         try:
