@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -82,3 +83,14 @@ def environments(aws: LocalAws, sessions: FunctionSessions) -> Environments:
         credentials=sessions.credentials,
         on_log=on_log,
     )
+
+
+def function_policy(aws: LocalAws, arn: str) -> str | None:
+    """The resource policy of a function, version, alias or layer version, as JSON text."""
+    parts = arn.split(":")
+    if parts[5] == "layer":
+        document = aws.functions.layer_policy(arn)
+    else:
+        qualifier = parts[7] if len(parts) > 7 else None
+        document = aws.functions.resource_policy(parts[4], parts[3], parts[6], qualifier)
+    return json.dumps(document) if document else None

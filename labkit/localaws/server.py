@@ -31,7 +31,7 @@ from labkit.localaws.gateway import Gateway
 from labkit.localaws.http_server import Answer, LoopbackServer
 from labkit.localaws.iam.identity import Identity
 from labkit.localaws.invocation import Invocations
-from labkit.localaws.lambda_parts import FunctionSessions, environments
+from labkit.localaws.lambda_parts import FunctionSessions, environments, function_policy
 from labkit.localaws.mailbox import Mailbox
 from labkit.localaws.telemetry import Telemetry
 
@@ -44,6 +44,7 @@ DEFAULT_ACCOUNT_ID = "123456789012"
 LAYERS: dict[str, str] = {
     "s3": "s3:S3Layer",
     "sns": "sns:SnsLayer",
+    "events": "events:EventsLayer",
     "sqs": "sqs:SqsLayer",
     "lambda": "lambda_:LambdaLayer",
     "kinesis": "kinesis:KinesisLayer",
@@ -93,6 +94,7 @@ class LocalAws:
         self.gateway.layers = {service: _load(where)(self) for service, where in LAYERS.items()}
         self.functions.on_changed.append(lambda arn, version: self._retire(arn, version))
         self.functions.on_deleted.append(lambda arn, version: self._retire(arn, version))
+        self.identity.resource_policies.register("lambda", lambda arn: function_policy(self, arn))
         self.invocations = Invocations(self)
         self.gateway.control = self._control
 
