@@ -57,3 +57,13 @@ def silence_sns() -> None:
     from moto.sns import models
 
     models.Subscription.publish = _nothing  # type: ignore[method-assign]
+
+
+def silence_events() -> None:
+    """Keep moto's EventBridge from invoking targets of rules by itself.
+
+    moto would do it in the sender's own thread, for some targets only and without permission.
+    """
+    from moto.events import models
+
+    models.Rule.send_to_targets = _nothing  # type: ignore[method-assign]

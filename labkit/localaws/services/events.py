@@ -1,0 +1,483 @@
+"""EventBridge beyond moto: events really reach their rules' targets, and schedules are kept."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from labkit.localaws import constraints, moto_hooks
+from labkit.localaws.call import AwsError, Call, Forward, Reply, ServiceLayer
+from labkit.localaws.clock import Timer
+from labkit.localaws.protocol import operation_model
+from labkit.localaws.services import event_patterns, event_transform, schedules
+from labkit.localaws.services.event_archives import Archives
+from labkit.localaws.services.event_targets import NEED_ROLE, Invocation, Invoker
+from labkit.localaws.services.pattern_tokens import PatternError
+
+if TYPE_CHECKING:
+    from moto.events.models import EventBus, EventsBackend, Rule
+
+    from labkit.localaws.server import LocalAws
+
+_MOST_TARGETS = 5
+_LARGEST_REQUEST_BYTES = 1024 * 1024
+# An event that goes from bus to bus to bus is not passed on for ever.
+_MOST_HOPS = 3
+
+
+class EventsLayer(ServiceLayer):
+    """EventBridge's part of the front door."""
+
+    service = "events"
+
+    def __init__(self, aws: LocalAws) -> None:
+        super().__init__(aws)
+        moto_hooks.silence_events()
+        self._invoker = Invoker(aws, self._pass_on)
+        self._archives: dict[tuple[str, str], Archives] = {}
+        self._timers: dict[str, Timer] = {}
+        self._guard = threading.Lock()
+
+    def handler(self, operation: str) -> Callable[[Call, Forward], Any] | None:
+        """The method for *operation*, behind the checks that AWS makes of every request."""
+        method = super().handler(operation)
+        model = operation_model("events", operation)
+
+        def answer(call: Call, forward: Forward) -> Any:
+            if model is not None:
+                constraints.check(model.input_shape, call.params)
+            return method(call, forward) if method is not None else forward()
+
+        return answer
+
+    # -- events --------------------------------------------------------------------------------
+
+    def PutEvents(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """Take up to ten events; what is wrong with one is told of that one."""
+        entries = call.params["Entries"]
+        if sum(map(_size, entries)) > _LARGEST_REQUEST_BYTES:
+            raise AwsError(
+                "ValidationException", "Total size of the entries in the request is over the limit."
+            )
+        results = [self._put(call, entry) for entry in entries]
+        failed = sum("ErrorCode" in result for result in results)
+        return {"FailedEntryCount": failed, "Entries": results}
+
+    def _put(self, call: Call, entry: Mapping[str, Any]) -> dict[str, str]:
+        for name in ("Source", "DetailType", "Detail"):
+            if not entry.get(name):
+                return {
+                    "ErrorCode": "InvalidArgument",
+                    "ErrorMessage": f"Parameter {name} is not valid. Reason: {name} is a required "
+                    "argument.",
+                }
+        try:
+            detail = json.loads(entry["Detail"])
+        except ValueError:
+            detail = None
+        if not isinstance(detail, dict):
+            return {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
+        if entry["Source"].startswith("aws."):
+            return {
+                "ErrorCode": "NotAuthorizedForSourceException",
+                "ErrorMessage": "Not authorized for the source.",
+            }
+        event = {
+            "version": "0",
+            "id": str(uuid.uuid4()),
+            "detail-type": entry["DetailType"],
+            "source": entry["Source"],
+            "account": call.account_id,
+            "time": _time(entry.get("Time"), self.aws.clock.now()),
+            "region": call.region,
+            "resources": list(entry.get("Resources") or ()),
+            "detail": detail,
+        }
+        name = entry.get("EventBusName") or "default"
+        arn = name if name.startswith("arn:") else _bus_arn(call.account_id, call.region, name)
+        # A bus that is not there is no error; the event is simply gone.
+        self._arrive(arn, event)
+        return {"EventId": event["id"]}
+
+    def receive(self, event: Mapping[str, Any]) -> None:
+        """Take an event of an AWS service itself (``source`` aws.…) on its default bus."""
+        self._arrive(_bus_arn(event["account"], event["region"], "default"), event)
+
+    def TestEventPattern(self, call: Call, forward: Forward) -> dict[str, bool]:
+        """Whether a pattern would let an event through."""
+        pattern = _pattern(call.params["EventPattern"])
+        try:
+            event = json.loads(call.params["Event"])
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            raise AwsError("ValidationException", "Parameter Event is not valid.")
+        return {"Result": pattern.matches(event)}
+
+    def _arrive(
+        self,
+        bus_arn: str,
+        event: Mapping[str, Any],
+        hops: int = 0,
+        only_rules: list[str] | None = None,
+    ) -> None:
+        """Show an event on a bus to its archives and rules, in the background."""
+        came = self.aws.clock.now()
+        region, account_id = bus_arn.split(":")[3:5]
+        with self.aws.lock("events", account_id):
+            bus = self._find_bus(account_id, region, bus_arn.rpartition("/")[2])
+            rules = [_Snapshot(rule) for rule in bus.rules.values()] if bus is not None else []
+        if bus is None:
+            return
+        self._archive(account_id, region).keep(bus_arn, event)
+        for rule in rules:
+            if rule.state == "DISABLED" or not rule.pattern:
+                continue
+            if only_rules and rule.arn not in only_rules:
+                continue
+            if event_patterns.compiled(rule.pattern).matches(event):
+                self._trigger(rule, event, came, hops)
+
+    def _trigger(
+        self, rule: _Snapshot, event: Mapping[str, Any], came: float, hops: int = 0
+    ) -> None:
+        for name in ("MatchedEvents", "TriggeredRules"):
+            self.aws.telemetry.count(
+                "AWS/Events",
+                name,
+                {"RuleName": rule.name},
+                account_id=rule.account_id,
+                region=rule.region,
+            )
+        for target in rule.targets:
+            self._invoker.invoke(
+                Invocation(
+                    event,
+                    target,
+                    rule.name,
+                    rule.arn,
+                    rule.account_id,
+                    rule.region,
+                    came,
+                    hops=hops,
+                )
+            )
+
+    def _pass_on(self, bus_arn: str, event: Mapping[str, Any], hops: int) -> None:
+        if hops <= _MOST_HOPS:
+            self._arrive(bus_arn, event, hops)
+
+    # -- rules ---------------------------------------------------------------------------------
+
+    def PutRule(self, call: Call, forward: Forward) -> Reply:
+        """Make or replace a rule; its schedule starts to count now."""
+        params = call.params
+        pattern, schedule = params.get("EventPattern"), params.get("ScheduleExpression")
+        if not pattern and not schedule:
+            raise AwsError(
+                "ValidationException",
+                "Parameter(s) EventPattern or ScheduleExpression must be specified.",
+            )
+        if schedule:
+            if _bus_name(params) != "default":
+                raise AwsError(
+                    "ValidationException",
+                    "ScheduleExpression is supported only on the default event bus.",
+                )
+            _schedule(schedule)
+        if pattern:
+            _pattern(pattern)
+        reply = forward()
+        if reply.ok:
+            self._reschedule(call, params["Name"])
+        return reply
+
+    def DeleteRule(self, call: Call, forward: Forward) -> Reply:
+        """Delete a rule without targets."""
+        reply = forward()
+        if reply.ok:
+            self._reschedule(call, call.params["Name"])
+        return reply
+
+    def EnableRule(self, call: Call, forward: Forward) -> Reply:
+        """Have a rule match again."""
+        return self._switch(call, forward)
+
+    def DisableRule(self, call: Call, forward: Forward) -> Reply:
+        """Have a rule match nothing."""
+        return self._switch(call, forward)
+
+    def DescribeRule(self, call: Call, forward: Forward) -> Reply:
+        """A rule as it was put."""
+        self._must_exist(call, call.params["Name"])
+        return forward()
+
+    def ListTargetsByRule(self, call: Call, forward: Forward) -> Reply:
+        """A rule's targets."""
+        self._must_exist(call, call.params["Rule"])
+        return forward()
+
+    def PutTargets(self, call: Call, forward: Forward) -> Reply | dict[str, Any]:
+        """Add targets to a rule or replace those of the same id, five at most in all."""
+        targets = call.params["Targets"]
+        self._must_exist(call, call.params["Rule"])
+        for target in targets:
+            _check_target(target)
+        with self.aws.lock("events", call.account_id):
+            rule = self._rule(call, call.params["Rule"])
+            ids = {one["Id"] for one in rule.targets} if rule is not None else set()
+        if len(ids | {target["Id"] for target in targets}) > _MOST_TARGETS:
+            raise AwsError(
+                "LimitExceededException",
+                "The requested resource exceeds the maximum number allowed.",
+            )
+        reply = forward()
+        if not reply.ok:
+            return reply
+        return {"FailedEntryCount": 0, "FailedEntries": []}
+
+    def _switch(self, call: Call, forward: Forward) -> Reply:
+        self._must_exist(call, call.params["Name"])
+        reply = forward()
+        if reply.ok:
+            self._reschedule(call, call.params["Name"])
+        return reply
+
+    # -- schedules -----------------------------------------------------------------------------
+
+    def _reschedule(self, call: Call, name: str) -> None:
+        """Set the timer of a rule's schedule anew, or take it away."""
+        with self.aws.lock("events", call.account_id):
+            rule = self._rule(call, name)
+            found = _Snapshot(rule) if rule is not None else None
+        bus = "" if _bus_name(call.params) == "default" else f"{_bus_name(call.params)}/"
+        arn = f"arn:aws:events:{call.region}:{call.account_id}:rule/{bus}{name}"
+        with self._guard:
+            timer = self._timers.pop(arn, None)
+        if timer is not None:
+            timer.cancel()
+        if found is not None and found.schedule and found.state != "DISABLED":
+            self._set_timer(found, self.aws.clock.now())
+
+    def _set_timer(self, rule: _Snapshot, after: float) -> None:
+        due = schedules.parse(rule.schedule).next_after(after)
+        if due is None:
+            return
+        timer = self.aws.clock.call_at(due, self._due, rule, due, name=f"rule {rule.name}")
+        with self._guard:
+            self._timers[rule.arn] = timer
+
+    def _due(self, rule: _Snapshot, due: float) -> None:
+        """A schedule's time has come: show its event to the rule, and set the next timer."""
+        with self.aws.lock("events", rule.account_id):
+            bus = self._find_bus(rule.account_id, rule.region, "default")
+            kept = bus.rules.get(rule.name) if bus is not None else None
+            now = _Snapshot(kept) if kept is not None else None
+        if now is None or now.state == "DISABLED" or now.schedule != rule.schedule:
+            return
+        self._set_timer(now, due)
+        event = {
+            "version": "0",
+            "id": str(uuid.uuid4()),
+            "detail-type": "Scheduled Event",
+            "source": "aws.events",
+            "account": rule.account_id,
+            "time": _time(due, due),
+            "region": rule.region,
+            "resources": [rule.arn],
+            "detail": {},
+        }
+        self._trigger(now, event, due)
+
+    # -- archives and replays ------------------------------------------------------------------
+
+    def CreateArchive(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """Keep what comes to a bus."""
+        self._must_have_bus(call, call.params["EventSourceArn"])
+        if call.params.get("EventPattern"):
+            _pattern(call.params["EventPattern"])
+        return self._archive(call.account_id, call.region).create(call.params)
+
+    def UpdateArchive(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """Change what an archive keeps, and for how long."""
+        if not any(name in call.params for name in ("EventPattern", "RetentionDays", "Description")):
+            raise AwsError(
+                "ValidationException",
+                "At least one of EventPattern, RetentionDays or Description must be provided.",
+            )
+        if call.params.get("EventPattern"):
+            _pattern(call.params["EventPattern"])
+        return self._archive(call.account_id, call.region).update(call.params)
+
+    def DeleteArchive(self, call: Call, forward: Forward) -> None:
+        """Delete an archive with its events."""
+        self._archive(call.account_id, call.region).delete(call.params["ArchiveName"])
+
+    def DescribeArchive(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """One archive."""
+        return self._archive(call.account_id, call.region).describe(call.params["ArchiveName"])
+
+    def ListArchives(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """The archives that match."""
+        params = call.params
+        if params.get("EventSourceArn"):
+            self._must_have_bus(call, params["EventSourceArn"])
+        found = self._archive(call.account_id, call.region).list(
+            params.get("NamePrefix") or "", params.get("EventSourceArn"), params.get("State")
+        )
+        return _page("Archives", found, params)
+
+    def StartReplay(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """Send archived events to their bus again."""
+        self._must_have_bus(call, call.params["Destination"]["Arn"])
+        return self._archive(call.account_id, call.region).start_replay(call.params)
+
+    def CancelReplay(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """Stop a replay."""
+        return self._archive(call.account_id, call.region).cancel_replay(call.params["ReplayName"])
+
+    def DescribeReplay(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """One replay."""
+        archives = self._archive(call.account_id, call.region)
+        return archives.describe_replay(call.params["ReplayName"])
+
+    def ListReplays(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """The replays that match."""
+        params = call.params
+        found = self._archive(call.account_id, call.region).list_replays(
+            params.get("NamePrefix") or "", params.get("EventSourceArn"), params.get("State")
+        )
+        return _page("Replays", found, params)
+
+    def _archive(self, account_id: str, region: str) -> Archives:
+        with self._guard:
+            key = (account_id, region)
+            if key not in self._archives:
+                self._archives[key] = Archives(self.aws, account_id, region, self._replay)
+            return self._archives[key]
+
+    def _replay(self, bus_arn: str, event: Mapping[str, Any], rules: list[str]) -> None:
+        self._arrive(bus_arn, event, only_rules=rules)
+
+    # -- how -----------------------------------------------------------------------------------
+
+    def _find_bus(self, account_id: str, region: str, name: str) -> EventBus | None:
+        """moto's bus, which keeps the rules and their targets; under the lock."""
+        import moto.backends
+
+        # CloudFormation makes rules in moto's store too, so that is where to look.
+        backend: EventsBackend = moto.backends.get_backend("events")[account_id][region]
+        return backend.event_buses.get(name)
+
+    def _rule(self, call: Call, name: str) -> Rule | None:
+        bus_name = _bus_name(call.params)
+        bus = self._find_bus(call.account_id, call.region, bus_name)
+        if bus is None:
+            raise AwsError("ResourceNotFoundException", f"Event bus {bus_name} does not exist.")
+        return bus.rules.get(name)
+
+    def _must_exist(self, call: Call, name: str) -> None:
+        with self.aws.lock("events", call.account_id):
+            if self._rule(call, name) is None:
+                raise AwsError(
+                    "ResourceNotFoundException",
+                    f"Rule {name} does not exist on EventBus {_bus_name(call.params)}.",
+                )
+
+    def _must_have_bus(self, call: Call, arn: str) -> None:
+        name = arn.rpartition("/")[2]
+        with self.aws.lock("events", call.account_id):
+            if self._find_bus(call.account_id, call.region, name) is None:
+                raise AwsError("ResourceNotFoundException", f"Event bus {name} does not exist.")
+
+
+class _Snapshot:
+    """What a rule was at one moment."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.name = rule.name
+        self.arn = rule.arn
+        self.state = rule.state
+        self.account_id = rule.account_id
+        self.region = rule.region_name
+        self.pattern = rule.event_pattern.dump()
+        self.schedule = rule.scheduled_expression or ""
+        self.targets = [dict(target) for target in rule.targets]
+
+
+def _check_target(target: Mapping[str, Any]) -> None:
+    given = [name for name in ("Input", "InputPath", "InputTransformer") if target.get(name)]
+    if len(given) > 1:
+        raise AwsError(
+            "ValidationException",
+            "Only one of Input, InputPath, or InputTransformer must be provided for target "
+            f"{target['Id']}.",
+        )
+    transformer = target.get("InputTransformer") or {}
+    known = set(transformer.get("InputPathsMap") or ())
+    for name in event_transform.placeholders(transformer.get("InputTemplate") or ""):
+        if name not in known and not name.startswith("aws.events."):
+            raise AwsError(
+                "ValidationException",
+                f"InputTemplate for target {target['Id']} contains invalid placeholder {name}.",
+            )
+    service = (target["Arn"].split(":") + [""] * 3)[2]
+    if service in NEED_ROLE and not target.get("RoleArn"):
+        raise AwsError("ValidationException", f"RoleArn is required for target {target['Arn']}.")
+
+
+def _pattern(text: str) -> event_patterns.Pattern:
+    try:
+        return event_patterns.compiled(text)
+    except PatternError as problem:
+        raise AwsError(
+            "InvalidEventPatternException", f"Event pattern is not valid. Reason: {problem}"
+        ) from None
+
+
+def _schedule(expression: str) -> schedules.Rate | schedules.Cron:
+    try:
+        return schedules.parse(expression)
+    except schedules.BadExpression:
+        raise AwsError(
+            "ValidationException", "Parameter ScheduleExpression is not valid."
+        ) from None
+
+
+def _bus_name(params: Mapping[str, Any]) -> str:
+    return (params.get("EventBusName") or "default").rpartition("/")[2]
+
+
+def _bus_arn(account_id: str, region: str, name: str) -> str:
+    return f"arn:aws:events:{region}:{account_id}:event-bus/{name}"
+
+
+def _size(entry: Mapping[str, Any]) -> int:
+    """What an entry counts for: its texts, and 14 bytes for a time."""
+    size = 14 if entry.get("Time") else 0
+    for name in ("Source", "DetailType", "Detail"):
+        size += len((entry.get(name) or "").encode())
+    return size + sum(len(one.encode()) for one in entry.get("Resources") or ())
+
+
+def _time(given: Any, now: float) -> str:
+    if given is None:
+        given = now
+    moment = (
+        datetime.fromtimestamp(given, UTC)
+        if isinstance(given, (int, float))
+        else given.astimezone(UTC)
+    )
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _page(name: str, found: list[dict[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
+    start, limit = int(params.get("NextToken") or 0), params.get("Limit") or 100
+    result: dict[str, Any] = {name: found[start : start + limit]}
+    if start + limit < len(found):
+        result["NextToken"] = str(start + limit)
+    return result
