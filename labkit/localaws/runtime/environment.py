@@ -18,7 +18,7 @@ from typing import Any
 from labkit.localaws.runtime import memory, result
 from labkit.localaws.runtime.api import MAX_RESPONSE_BYTES, Connection, Listener, Request
 from labkit.localaws.runtime.log import EnvironmentLog, LogSink
-from labkit.localaws.runtime.process import DirectProcess, Ended, KeptProcess
+from labkit.localaws.runtime.process import DirectProcess, Ended, KeptProcess, StartError
 from labkit.localaws.runtime.report import PlatformLog, billed_ms
 from labkit.localaws.runtime.result import Fault, InvocationResult
 from labkit.localaws.runtime.version import FunctionVersion
@@ -115,13 +115,18 @@ class Environment:
     # -- the two phases ---------------------------------------------------------------------
 
     def initialise(self) -> None:
-        """Run the init phase; when it fails, the first invocation will try again."""
+        """Run the init phase; when it fails, the first invocation will try again.
+
+        Raises StartError when not even a process could be made.
+        """
         limit = INIT_SECONDS
         provisioned = self.initialization_type != "on-demand"
         if provisioned:
             limit = max(_PROVISIONED_INIT_SECONDS, self.version.timeout_seconds)
         self._log.platform(self._platform.init_start(self._now(), self.initialization_type))
         fault, elapsed = self._run_init("init", limit, "")
+        if self._process.failure:
+            raise StartError(self._process.failure)
         if fault is None:
             self.init_ms = elapsed
             if provisioned:
@@ -135,7 +140,7 @@ class Environment:
         timeout = version.timeout_seconds
         log.begin(invocation.request_id)
         init_ms = self.init_ms if self.invocations == 0 else None
-        cold = self.invocations == 0
+        cold = self.invocations == 0 and self.initialization_type == "on-demand"
         self.invocations += 1
         began = time.monotonic()
         deadline = began + timeout

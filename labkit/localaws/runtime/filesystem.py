@@ -53,7 +53,7 @@ def file_system_plan(root: Path, runtime_directory: Path) -> FileSystemPlan:
 
     ``/var/task``, ``/opt``, ``/tmp`` and ``/proc`` are completed for each environment.
     """
-    plan = FileSystemPlan(root=str(root))
+    plan = FileSystemPlan(root=str(root), python=base_python())
     plan.directories = ["/var/task", "/var/lang/bin", "/opt", "/tmp", "/proc", "/dev", "/run"]
     for path in _SYSTEM:
         if os.path.islink(path):

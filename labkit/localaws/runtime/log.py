@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,6 +14,7 @@ from labkit.localaws.runtime.version import FunctionVersion
 TAIL_BYTES = 4096
 _FLUSH_EVENTS = 2000
 
+_logger = logging.getLogger(__name__)
 LogSink = Callable[[Any, str, list[tuple[int, str]]], None]
 
 
@@ -93,7 +95,11 @@ class EnvironmentLog:
         """Hand everything on to the sink."""
         if self._pending:
             events, self._pending = self._pending, []
-            self._sink(self._environment, self.request_id, events)
+            try:
+                self._sink(self._environment, self.request_id, events)
+            except Exception:
+                # On AWS too a function runs on when its log cannot be written.
+                _logger.exception("log events of %s were lost", self.request_id or "an init")
 
     def tail(self) -> bytes:
         """The last 4 KB since :meth:`begin`."""

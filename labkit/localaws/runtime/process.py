@@ -187,6 +187,7 @@ class FileSystemPlan:
     """The root file system of environments: see ``child/sandbox.py``."""
 
     root: str
+    python: str
     directories: list[str] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)
     binds: list[tuple[str, str]] = field(default_factory=list)

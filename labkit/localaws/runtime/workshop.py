@@ -160,6 +160,9 @@ class Workshop:
             variables = environment_variables(version, **given)
             variables["_LAMBDA_TELEMETRY_LOG_FD"] = str(LOG_FD)
             arguments = [*python, "/var/runtime/bootstrap.py"]
+            wrapper = version.environment.get("AWS_LAMBDA_EXEC_WRAPPER")
+            if wrapper:
+                arguments.insert(0, wrapper)
             layer = str(layers) if layers else None
             program = Program(
                 arguments, variables, "/var/task", str(code), layer, version.ephemeral_mb

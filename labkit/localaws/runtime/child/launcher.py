@@ -119,6 +119,8 @@ class Keeper:
         if pid == 0:
             try:
                 self.become_program()
+            except (OSError, ValueError) as error:
+                os.write(2, f"the runtime could not be started: {error}\n".encode())
             finally:
                 os._exit(127)
         self.main = pid
@@ -247,6 +249,28 @@ def keep(message, control, log, plan):
     keeper.run()
 
 
+def try_out(plan):
+    """Run the interpreter once the way environments do; OSError when that does not work."""
+    report, ours = os.pipe()
+    pid = sandbox.fork_with_namespaces()
+    if pid == 0:
+        try:
+            sandbox.enter_root(plan, "/usr", None, 1)
+            os.dup2(ours, 2)
+            python = plan["python"]
+            os.execve(python, [python, "-I", "-S", "-c", "import _socket"], {})
+        except OSError as error:
+            os.write(ours, str(error).encode())
+        finally:
+            os._exit(1)
+    os.close(ours)
+    with open(report, "rb") as reader:
+        reason = reader.read().decode("utf-8", "replace").strip()
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise OSError(reason.splitlines()[-1] if reason else f"the trial ended with {status}")
+
+
 def _receive(server):
     """One message and its descriptors, or None when the server is gone."""
     head, descriptors, _, _ = socket.recv_fds(server, 4, 2)
@@ -282,6 +306,7 @@ def main():
         try:
             sandbox.enter_user_namespace()
             sandbox.build_root(plan)
+            try_out(plan)
             hello["namespaces"] = True
         except OSError as error:
             hello["reason"] = str(error)
