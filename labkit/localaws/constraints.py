@@ -57,11 +57,7 @@ def message(found: Sequence[str]) -> str:
 
 def violations(shape: Any, params: Mapping[str, Any], rules: Rules = NO_RULES) -> Iterator[str]:
     """The wording of each violation of *shape* by *params*, in AWS's order."""
-    # Labels of the path are bound last, so their violations come last.
-    names = sorted(
-        shape.members, key=lambda name: shape.members[name].serialization.get("location") == "uri"
-    )
-    yield from _structure(shape, params, "", rules, names)
+    yield from _structure(shape, params, "", rules)
 
 
 def violation(value: Any, path: str, constraint: str, *, sensitive: bool = False) -> str:
@@ -71,10 +67,10 @@ def violation(value: Any, path: str, constraint: str, *, sensitive: bool = False
 
 
 def _structure(
-    shape: Any, value: Mapping[str, Any], path: str, rules: Rules, names: Sequence[str] = ()
+    shape: Any, value: Mapping[str, Any], path: str, rules: Rules
 ) -> Iterator[str]:
     required = set(shape.required_members)
-    for name in names or shape.members:
+    for name in _in_order(shape):
         where = f"{path}.{lower_first(name)}" if path else lower_first(name)
         member = value.get(name)
         if member is not None:
@@ -235,6 +231,24 @@ def enum_set(values: Sequence[str]) -> str:
     for value in values:
         buckets[_java_hash(value) & 31].insert(0, value)
     return f"[{', '.join(value for bucket in buckets for value in bucket)}]"
+
+
+def _in_order(shape: Any) -> list[str]:
+    """The members of a structure in the order the front ends look at them.
+
+    It is that of a Java hash map of their names, with the labels of the path bound last: so the
+    recorded messages about several members have it.
+    """
+    buckets = 16
+    while len(shape.members) > buckets * 0.75:
+        buckets *= 2
+
+    def place(name: str) -> tuple[bool, int]:
+        label = shape.members[name].serialization.get("location") == "uri"
+        code = _java_hash(lower_first(name))
+        return label, (code ^ (code >> 16)) & (buckets - 1)
+
+    return sorted(shape.members, key=place)
 
 
 def _java_hash(text: str) -> int:

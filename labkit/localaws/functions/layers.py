@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.localaws.call import Call
-from labkit.localaws.functions import code, paging
+from labkit.localaws.functions import code, paging, runtimes
 from labkit.localaws.functions.errors import invalid, not_found
 from labkit.localaws.functions.model import Policy, timestamp
 from labkit.localaws.functions.store import Region
@@ -147,6 +147,7 @@ def get_layer_version_by_arn(
 
 def list_layer_versions(region: Region, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
     """ListLayerVersions: newest first."""
+    runtimes.check_of_layer(params.get("CompatibleRuntime"))
     history = _history(region, params["LayerName"])
     with region.owner.lock:
         versions = [v for v in history.versions.values() if _compatible(v, params)] if history else []
@@ -157,6 +158,7 @@ def list_layer_versions(region: Region, params: Mapping[str, Any], call: Call) -
 
 def list_layers(region: Region, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
     """ListLayers: each with its newest version that is compatible."""
+    runtimes.check_of_layer(params.get("CompatibleRuntime"))
     newest: list[tuple[LayerHistory, LayerVersion]] = []
     with region.owner.lock:
         for name in sorted(region.layers):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
+from labkit.localaws import constraints
+from labkit.localaws.call import AwsError
 from labkit.localaws.functions.errors import invalid
 
 SUPPORTED = (
@@ -72,6 +74,16 @@ NEWER = frozenset(
         "java17.al2023",
     }
 )
+# What the lists of layers can be asked for, some of it never offered to the public.
+_LAYER_RUNTIMES = (
+    "ruby3.5 ruby2.6 dotnetcore1.0 python3.7 nodejs8.10 nasa ruby2.7 python2.7-greengrass "
+    "dotnetcore2.0 python3.8 java21 dotnet6 dotnetcore2.1 python3.9 java11 nodejs6.10 provided "
+    "dotnetcore3.1 dotnet8 java25 java17 nodejs nodejs4.3 java8.al2 go1.x dotnet10 nodejs20.x "
+    "go1.9 byol nodejs10.x provided.al2023 nodejs22.x python3.10 java8 nodejs12.x python3.11 "
+    "nodejs24.x nodejs8.x python3.12 nodejs14.x nodejs8.9 nodejs26.x python3.13 python3.14 "
+    "nodejs16.x python3.15 provided.al2 nodejs4.3-edge nodejs18.x ruby3.2 python3.4 ruby3.3 "
+    "ruby3.4 ruby2.5 python3.6 python2.7"
+).split()
 # The first Python runtime with SnapStart.
 _SNAPSTART_FROM = (3, 12)
 
@@ -99,6 +111,14 @@ def check(runtime: str) -> None:
             f"This local AWS can't run {runtime}: it runs Python functions from zip packages only. "
             f"Choose one of {', '.join(python_runtimes())}."
         )
+
+
+def check_of_layer(runtime: str | None) -> None:
+    """Raise ``ValidationException`` for a CompatibleRuntime that lists of layers don't know."""
+    if runtime and runtime not in _LAYER_RUNTIMES and runtime not in NEWER:
+        wording = f"Member must satisfy enum value set: [{', '.join(_LAYER_RUNTIMES)}]"
+        told = constraints.violation(runtime, "compatibleRuntime", wording)
+        raise AwsError("ValidationException", constraints.message([told]))
 
 
 def python_runtimes() -> list[str]:
