@@ -5,6 +5,7 @@ tests/test_moto_hooks.py fails when moto changes under one of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
@@ -43,6 +44,21 @@ def silence_s3() -> None:
     notifications.send_test_event = _nothing
     models.events_send_notification = _nothing
     models.FakeBucket.get_permission = lambda *_: PermissionResult.PERMITTED  # type: ignore
+
+
+def redirect_log_events(take: Callable[[Any, list[dict[str, Any]]], None]) -> None:
+    """Have *take* called with the stream and the events wherever moto itself writes logs.
+
+    State machines and others of moto's services log into moto's streams directly; those events
+    are to be filtered, forwarded and kept like all others.
+    """
+    from moto.logs.models import LogStream
+
+    def put_log_events(stream: Any, log_events: list[dict[str, Any]]) -> str:
+        take(stream, log_events)
+        return f"{stream.upload_sequence_token:056d}"
+
+    LogStream.put_log_events = put_log_events  # type: ignore[method-assign]
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -49,6 +49,7 @@ LAYERS: dict[str, str] = {
     "lambda": "lambda_:LambdaLayer",
     "kinesis": "kinesis:KinesisLayer",
     "cloudwatch": "cloudwatch:CloudWatchLayer",
+    "logs": "logs:LogsLayer",
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.backends import get_backend
 
+from labkit.localaws.call import AwsError
 from labkit.localaws.gauges import Reading
 from labkit.localaws.metrics_store import Metric
 
@@ -18,27 +19,29 @@ _DAY = 86_400
 
 def queues(aws: LocalAws, account_id: str, region: str, resource: str | None) -> Iterator[Reading]:
     """Amazon SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS"."""
-    # The queues are moto's; looking at them through the API would be metered in turn.
-    backend: Any = get_backend("sqs")[account_id][region]
+    # Which queues there are is moto's knowledge; asking through the API would be metered in turn.
+    known: Any = get_backend("sqs")[account_id][region].queues
+    layer: Any = aws.layer("sqs")
     now = aws.clock.now()
     with aws.lock("sqs", account_id):
-        names = list(backend.queues) if resource is None else [resource]
-        for name in names:
-            queue = backend.queues.get(name)
-            if queue is None:
-                continue
-            visible = queue.approximate_number_of_messages
-            not_visible = queue.approximate_number_of_messages_not_visible
-            delayed = queue.approximate_number_of_messages_delayed
-            oldest = min((float(each.sent_timestamp) for each in queue._messages), default=None)
-            age = 0.0 if oldest is None else max(0.0, now - oldest / 1000)
-            for metric, value, unit in (
-                ("ApproximateNumberOfMessagesVisible", visible, "Count"),
-                ("ApproximateNumberOfMessagesNotVisible", not_visible, "Count"),
-                ("ApproximateNumberOfMessagesDelayed", delayed, "Count"),
-                ("ApproximateAgeOfOldestMessage", int(age), "Seconds"),
-            ):
-                yield name, Metric("AWS/SQS", metric, (("QueueName", name),)), value, unit
+        names = list(known) if resource is None else [resource] if resource in known else []
+    for name in names:
+        try:
+            found, messages = layer.queue(f"arn:aws:sqs:{region}:{account_id}:{name}")
+        except AwsError:
+            # Deleted in between.
+            continue
+        retention = found.message_retention_period
+        visible, not_visible, delayed = messages.counts(now, retention)
+        oldest = messages.oldest_sent(now, retention)
+        age = 0 if oldest is None else max(0, int(now - oldest))
+        for metric, value, unit in (
+            ("ApproximateNumberOfMessagesVisible", visible, "Count"),
+            ("ApproximateNumberOfMessagesNotVisible", not_visible, "Count"),
+            ("ApproximateNumberOfMessagesDelayed", delayed, "Count"),
+            ("ApproximateAgeOfOldestMessage", age, "Seconds"),
+        ):
+            yield name, Metric("AWS/SQS", metric, (("QueueName", name),)), value, unit
 
 
 def buckets(aws: LocalAws, account_id: str, region: str, resource: str | None) -> Iterator[Reading]:

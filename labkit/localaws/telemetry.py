@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from labkit.localaws import storage_gauges
-from labkit.localaws.call import Call, Reply
+from labkit.localaws.call import Call, Principal, Reply
 from labkit.localaws.gauges import Gauges
+from labkit.localaws.log_ingest import LogIngest
 from labkit.localaws.metrics_store import Metric, MetricStore, dimensions_of
 from labkit.localaws.service_metrics import METERS
 
@@ -34,6 +35,7 @@ class Telemetry:
         self.gauges = Gauges(self.store)
         self.gauges.register("AWS/SQS", functools.partial(storage_gauges.queues, aws))
         self.gauges.register("AWS/S3", functools.partial(storage_gauges.buckets, aws))
+        self.logs = LogIngest(aws)
         # Metrics by what they are called with: building one costs more than counting in it.
         self._metrics: dict[tuple, Metric] = {}
 
@@ -109,6 +111,24 @@ class Telemetry:
     def touched(self, namespace: str, call: Call, resource: str) -> None:
         """Note that a call may have changed what a resource's gauges show."""
         self.gauges.touched(namespace, call.account_id, call.region, resource)
+
+    # -- logs --------------------------------------------------------------------------------
+
+    def write_logs(
+        self,
+        account_id: str,
+        region: str,
+        group: str,
+        stream: str,
+        events: Sequence[tuple[int, str]],
+        principal: Principal,
+    ) -> None:
+        """Write a function's log events (epoch milliseconds, message) as *principal*, its role.
+
+        Group and stream are made when needed. What the role may not do is silently left undone,
+        as in AWS: no permission, no logs.
+        """
+        self.logs.write(account_id, region, group, stream, events, principal)
 
     # -- functions ---------------------------------------------------------------------------
 
