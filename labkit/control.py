@@ -107,6 +107,14 @@ class LabClock:
             return datetime.now(UTC)
         return _moment(self._control.ask("clock")["now"])
 
+    def stamp(self) -> datetime:
+        """A time that nothing from now on is stamped earlier than.
+
+        The local AWS has one clock, to the millisecond; elsewhere clocks differ a little, and
+        some services stamp whole seconds.
+        """
+        return self.now() - timedelta(seconds=0.001 if self.movable else 2)
+
     def due(self) -> list[tuple[datetime, str]]:
         """What waits for its time on the local AWS: when, and what; empty anywhere else."""
         if self._control is None:

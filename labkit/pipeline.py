@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from hashlib import sha256
@@ -299,7 +300,7 @@ def build(lab: Lab, through: str = "99") -> list[str]:
     Everything that earlier notebooks build, no matter what is there already. ``99`` is all of it.
     """
     number = str(through).zfill(2)
-    if not (number.isdigit() and len(number) == 2):
+    if not re.fullmatch("[0-9]{1,2}", str(through)):
         raise LabError(f"{through!r} is not a notebook's number; use 00 to 99")
     done = []
     with progress("Building the orders pipeline") as shown:

@@ -6,10 +6,12 @@ import json
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from labkit import orders
 from labkit.display import Progress, Table, progress
@@ -19,8 +21,8 @@ from labkit.session import Lab
 
 # Retries come after one and after two minutes; a throttled event waits up to five.
 _LONGEST_STEP = timedelta(minutes=5)
-# AWS stamps times to the second in places, and clocks differ a little.
-_LEEWAY = timedelta(seconds=2)
+# What is longer on its way than all of its retries will not come by itself.
+_LONGEST_WAY = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,9 @@ def send(lab: Lab, records: Sequence[RawOrder]) -> Outcome:
     """Upload *records* to the bucket, each as its own object; returns what there is to wait for."""
     judged = [orders.judge(record.body) for record in records]
     ids = {order["OrderId"] for judgement in judged for order in judgement.orders}
-    repeated = frozenset(items(lab, ids))
+    repeated = frozenset(_stored(lab, ids))
     earlier = frozenset(found.id for found in rejections(lab))
-    since = lab.clock.now() - _LEEWAY
+    since = lab.clock.stamp()
     with progress(f"Uploading {len(records)} orders") as shown:
         keys = orders.upload(
             lab.client("s3"),
@@ -154,8 +156,7 @@ def drain(lab: Lab, outcome: Outcome, timeout: float = 900.0) -> Outcome:
                 wait = min(wait * 1.5, 10.0)
                 continue
             step = _until_retry(lab)
-            # Six hours is the longest that Lambda keeps trying by itself.
-            if step is None or moved > timedelta(hours=6):
+            if step is None or moved > _LONGEST_WAY:
                 break
             lab.clock.advance(seconds=step.total_seconds())
             moved += step
@@ -196,9 +197,19 @@ def _look(lab: Lab, outcome: Outcome) -> None:
 
 
 def _look_at_table(lab: Lab, outcome: Outcome) -> None:
-    for order_id, item in items(lab, outcome.good.keys() - outcome.done.keys()).items():
+    for order_id, item in _stored(lab, outcome.good.keys() - outcome.done.keys()).items():
         if item.get("Status") == "DONE":
             outcome.done[order_id] = item
+
+
+def _stored(lab: Lab, order_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The items with these ids; none where there is no table, or one with another key."""
+    try:
+        return items(lab, order_ids)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("ResourceNotFoundException", "ValidationException"):
+            return {}
+        raise
 
 
 def _finished(outcome: Outcome, sent: Sent, rejected: set[str]) -> bool:

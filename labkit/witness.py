@@ -44,7 +44,7 @@ class Witness:
     @cached_property
     def started(self) -> datetime:
         """The time before anything was sent (UTC), and with it, what the stream had counted."""
-        started = self.lab.clock.now() - timedelta(seconds=2)
+        started = self.lab.clock.stamp()
         self._counted_before = self._incoming(started)
         return started
 
