@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runtime_support import Lab, function, zipped
 
+from labkit.localaws.runtime import packages
 from labkit.localaws.runtime.archive import ArchiveError, CodeStore, unpack
 from labkit.localaws.runtime.output import Line, OutputParser, level_of
 from labkit.localaws.runtime.report import PlatformLog, billed_ms
@@ -252,3 +253,23 @@ def test_archives_too_large_or_broken(tmp_path):
         unpack(buffer.getvalue(), tmp_path / "large")
     with pytest.raises(ArchiveError):
         unpack(b"no zip at all", tmp_path / "broken")
+
+
+def test_packages_installed_without_byte_code_are_compiled_once(tmp_path, monkeypatch):
+    folder = tmp_path / "thing"
+    folder.mkdir()
+    for name in ("__init__.py", "inner.py"):
+        (folder / name).write_text("value = 1\n")
+    single = tmp_path / "single.py"
+    single.write_text("value = 2\n")
+    found = {"thing": folder, "single.py": single, "thing.dist-info": tmp_path / "thing.dist-info"}
+    monkeypatch.setattr(packages, "provided_files", lambda names: found)
+    assert packages.compile_missing() == ["thing", "single.py"]
+    assert len(list((folder / "__pycache__").iterdir())) == 2
+    assert packages.compile_missing() == []
+
+
+def test_what_a_function_may_import():
+    names = set(packages.provided_files())
+    assert {"boto3", "botocore", "awslambdaric", "simplejson", "aws_lambda_powertools"} <= names
+    assert not {"moto", "pytest", "pandas", "psutil", "flask"} & names

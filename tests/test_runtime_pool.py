@@ -264,7 +264,7 @@ def test_environments_killed_at_random_under_load(pool_of):
 
     def kill():
         while not stop.wait(0.02):
-            for environment in list(lab.pool._all)[:1]:
+            for environment in list(lab.pool._shelf.all)[:1]:
                 environment._process.kill()
 
     killer = threading.Thread(target=kill)

@@ -16,16 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.localaws.runtime import memory, result
-from labkit.localaws.runtime.api import MAX_RESPONSE_BYTES, Connection, Listener, Request
 from labkit.localaws.runtime.log import EnvironmentLog, LogSink
 from labkit.localaws.runtime.process import DirectProcess, Ended, KeptProcess, StartError
 from labkit.localaws.runtime.report import PlatformLog, billed_ms
 from labkit.localaws.runtime.result import Fault, InvocationResult
+from labkit.localaws.runtime.runtime_api import Answer, RuntimeApi
 from labkit.localaws.runtime.version import FunctionVersion
 
 INIT_SECONDS = 10.0
 _PROVISIONED_INIT_SECONDS = 130.0
-_API = "/2018-06-01/runtime/"
 # How often memory is looked at, and how often a process without a status socket is.
 _TICK_SECONDS = 0.025
 _KILL_SECONDS = 5.0
@@ -42,15 +41,6 @@ class Invocation:
     client_context: str | None = None
     cognito_identity: str | None = None
     trace_id: str | None = None
-
-
-@dataclass
-class Answer:
-    """What the runtime posted for an invocation: its result, or an error envelope."""
-
-    payload: bytes
-    is_error: bool
-    fault: Fault | None = None
 
 
 class Environment:
@@ -89,24 +79,17 @@ class Environment:
         self._log = EnvironmentLog(self, version, on_log, now, real_now)
         self._platform = PlatformLog(version)
         self._initialised = False
-        self._parked: Connection | None = None
-        self._expected = ""
-        self._answer: Answer | None = None
-        self._init_error: Fault | None = None
-        self._init_type = ""
         self._out_of_memory = False
         self._peak = 0
         self._looked = 0.0
         self._selector = selectors.DefaultSelector()
-        self._listener = Listener()
-        self._connections: set[Connection] = set()
+        self._api = RuntimeApi(self._selector)
         try:
-            self._process = start_process(self, self._listener.address)
+            self._process = start_process(self, self._api.address)
         except BaseException:
-            self._listener.close()
+            self._api.close()
             self._selector.close()
             raise
-        self._selector.register(self._listener.sock, selectors.EVENT_READ, self._accept)
         if self._process.status is not None:
             status = self._process.status
             self._selector.register(status, selectors.EVENT_READ, self._process.update)
@@ -162,17 +145,14 @@ class Environment:
 
     def _run_init(self, phase: str, limit: float, request_id: str) -> tuple[Fault | None, float]:
         """Start the program and wait until it asks for an event: fault, milliseconds."""
-        self._parked = None
-        self._init_error, self._init_type = None, ""
+        api = self._api
+        api.begin_init()
         self._out_of_memory = False
-        self._drop_connections()
         began = time.monotonic()
         self._process.start()
-        outcome = self._wait(
-            lambda: self._parked is not None or self._init_error is not None, began + limit
-        )
+        outcome = self._wait(lambda: api.waiting or api.init_error is not None, began + limit)
         elapsed = (time.monotonic() - began) * 1000
-        if outcome == "done" and self._init_error is None:
+        if outcome == "done" and api.init_error is None:
             self._initialised = True
             self._drain()
             return None, elapsed
@@ -188,8 +168,8 @@ class Environment:
         return fault, elapsed
 
     def _init_fault(self, outcome: str, request_id: str, limit: float) -> Fault:
-        if self._init_error is not None:
-            return self._init_error
+        if self._api.init_error is not None:
+            return self._api.init_error
         if outcome == "timeout":
             return result.timed_out(request_id, limit)
         ended = self._process.ended or Ended(-9)
@@ -212,13 +192,12 @@ class Environment:
         self, invocation: Invocation, deadline: float
     ) -> tuple[Answer | None, Fault | None]:
         """Give the event to the runtime and wait for its answer, and for its next question."""
-        self._answer = None
-        self._expected = invocation.request_id
         self._out_of_memory = False
         self._looked = time.monotonic()
         self._send_event(invocation, deadline)
-        outcome = self._wait(lambda: self._answer is not None, deadline)
-        if self._answer is None:
+        outcome = self._wait(lambda: self._api.answer is not None, deadline)
+        answer = self._api.answer
+        if answer is None:
             self._reset()
             if outcome == "timeout":
                 timeout = self.version.timeout_seconds
@@ -228,7 +207,7 @@ class Environment:
                 invocation.request_id, ended, out_of_memory=self._out_of_memory
             )
         # The phase ends when the runtime asks for more; the response is no longer at stake.
-        if self._wait(lambda: self._parked is not None, deadline) != "done":
+        if self._wait(lambda: self._api.waiting, deadline) != "done":
             self._reset()
         self._drain()
         if self._sample(final=True):
@@ -236,7 +215,7 @@ class Environment:
             self._process.kill()
             self._reset()
             return None, result.exited(invocation.request_id, Ended(-9), out_of_memory=True)
-        return self._answer, self._answer.fault
+        return answer, answer.fault
 
     def _send_event(self, invocation: Invocation, deadline: float) -> None:
         remaining = deadline - time.monotonic()
@@ -253,10 +232,7 @@ class Environment:
         ):
             if value:
                 headers.append((name, value.replace("\r", " ").replace("\n", " ")))
-        parked, self._parked = self._parked, None
-        assert parked is not None
-        parked.answer(200, invocation.payload, headers)
-        self._watch(parked)
+        self._api.send_event(invocation.request_id, invocation.payload, headers)
 
     def _finish(
         self,
@@ -346,85 +322,6 @@ class Environment:
         if self._process.status is None:
             self._read_log()
 
-    def _accept(self) -> None:
-        connection = self._listener.accept()
-        if connection is not None:
-            self._connections.add(connection)
-            self._selector.register(
-                connection.sock, selectors.EVENT_READ, lambda: self._receive(connection)
-            )
-
-    def _receive(self, connection: Connection) -> None:
-        if connection.outgoing:
-            connection.flush()
-        requests = connection.receive()
-        if requests is None:
-            self._drop(connection)
-            return
-        for request in requests:
-            self._handle(connection, request)
-        self._watch(connection)
-
-    def _watch(self, connection: Connection) -> None:
-        """Ask to be told when the socket takes more, as long as there is more to send."""
-        if connection not in self._connections:
-            return
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.outgoing else 0)
-        key = self._selector.get_key(connection.sock)
-        if key.events != wanted:
-            self._selector.modify(connection.sock, wanted, key.data)
-
-    def _drop(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        if self._parked is connection:
-            self._parked = None
-        self._selector.unregister(connection.sock)
-        connection.close()
-
-    def _drop_connections(self) -> None:
-        for connection in list(self._connections):
-            self._drop(connection)
-
-    def _handle(self, connection: Connection, request: Request) -> None:
-        """One call of the Runtime API."""
-        path = request.path.removeprefix(_API)
-        match (request.method, *path.split("/")):
-            case ("GET", "invocation", "next"):
-                self._parked = connection
-            case ("POST", "invocation", request_id, ("response" | "error") as kind):
-                self._take_answer(connection, request, request_id, kind)
-            case ("POST", "init", "error"):
-                self._take_init_error(connection, request)
-            case _:
-                connection.answer_json(404, errorType="NotFound", errorMessage="Not found")
-
-    def _take_answer(
-        self, connection: Connection, request: Request, request_id: str, kind: str
-    ) -> None:
-        if request_id != self._expected:
-            connection.answer_json(
-                400, errorType="InvalidRequestID", errorMessage="Invalid request ID"
-            )
-        elif self._answer is not None:
-            connection.answer_json(
-                403, errorType="InvalidStateTransition", errorMessage="State transition is denied"
-            )
-        elif request.size > MAX_RESPONSE_BYTES:
-            self._answer = Answer(b"", True, result.too_large())
-            connection.answer_json(
-                413,
-                errorType="RequestEntityTooLarge",
-                errorMessage=f"Exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes).",
-            )
-        else:
-            self._answer = Answer(request.body, kind == "error")
-            connection.answer_json(202, status="OK")
-
-    def _take_init_error(self, connection: Connection, request: Request) -> None:
-        kind = request.headers.get("lambda-runtime-function-error-type", "Runtime.Unknown")
-        self._init_error = Fault(result.reported_type(request.body) or kind, request.body, kind)
-        connection.answer_json(202, status="OK")
-
     def _read_log(self) -> None:
         data = self._process.read_log()
         if data:
@@ -464,7 +361,7 @@ class Environment:
             self._process.kill()
             self._await_end()
         self._drain()
-        self._drop_connections()
+        self._api.hang_up()
         self._initialised = False
         if self._process.failure:
             self.usable = False
@@ -494,7 +391,6 @@ class Environment:
     def close(self) -> None:
         """End it: everything it started dies, its ``/tmp`` is gone."""
         self.usable = False
-        self._drop_connections()
+        self._api.close()
         self._selector.close()
-        self._listener.close()
         self._process.close()

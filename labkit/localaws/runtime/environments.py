@@ -20,10 +20,10 @@ from labkit.localaws.runtime.environment import Environment, Invocation
 from labkit.localaws.runtime.log import LogSink
 from labkit.localaws.runtime.process import DirectProcess, KeptProcess
 from labkit.localaws.runtime.result import InvocationResult
+from labkit.localaws.runtime.shelf import ON_DEMAND, PROVISIONED, Key, Shelf
 from labkit.localaws.runtime.version import FunctionVersion
 from labkit.localaws.runtime.workshop import Workshop
 
-ON_DEMAND, PROVISIONED = "on-demand", "provisioned-concurrency"
 # An initialisation that takes longer than this no longer holds up others.
 _START_PATIENCE_SECONDS = 2.0
 _EXPIRY_MARGIN_SECONDS = 300.0
@@ -88,12 +88,10 @@ class Environments:
         self._idle_lab_seconds = idle_lab_seconds
         self._capacity_wait = capacity_wait_seconds
         self._condition = threading.Condition()
-        self._idle: dict[tuple[str, str, str], list[Environment]] = {}
-        self._all: set[Environment] = set()
+        self._shelf = Shelf()
         # Places promised to environments that are being made.
         self._reserved = 0
         self._starting = 0
-        self._provisioned: dict[tuple[str, str, str], tuple[FunctionVersion, int]] = {}
         self._closed = False
         self._reaper: threading.Thread | None = None
         self._counters = {"invocations": 0, "cold_starts": 0, "ended": 0}
@@ -150,28 +148,25 @@ class Environments:
 
         Waits until they are. 0 gives the provisioned environments up.
         """
+        key = version.key
         with self._condition:
-            if count <= 0:
-                self._provisioned.pop(version.key, None)
+            ended = self._shelf.retire_other_revisions(version)
+            if count > 0:
+                self._shelf.wanted[key] = (version, count)
             else:
-                self._provisioned[version.key] = (version, count)
-            self._forget_other_revisions(version)
-            surplus = self._surplus(version.key, max(0, count))
-        self._end(surplus)
-        self._provision(version.key)
+                self._shelf.wanted.pop(key, None)
+            ended += self._shelf.retire_surplus(key, max(0, count))
+        self._end(ended)
+        self._provision(key)
         with self._condition:
-            return sum(
-                1
-                for environment in self._of(version.key)
-                if environment.initialization_type == PROVISIONED
-            )
+            return len(self._shelf.provisioned(key))
 
     def provisioned(self, version: FunctionVersion) -> tuple[int, int]:
         """Provisioned environments of *version*: how many there are, how many are idle now."""
         with self._condition:
-            found = [e for e in self._of(version.key) if e.initialization_type == PROVISIONED]
-            idle = [e for e in self._idle.get(version.key, []) if e in found]
-            return len(found), len(idle)
+            there = self._shelf.provisioned(version.key)
+            idle = self._shelf.idle()
+            return len(there), sum(environment in idle for environment in there)
 
     # -- getting and giving back ------------------------------------------------------------
 
@@ -181,7 +176,7 @@ class Environments:
         doomed: list[Environment] = []
         try:
             with self._condition:
-                self._forget_other_revisions(version)
+                doomed += self._shelf.retire_other_revisions(version)
                 while True:
                     if self._closed:
                         raise EnvironmentsClosed("the execution environments are closed")
@@ -190,11 +185,11 @@ class Environments:
                         self._counters["invocations"] += 1
                         return found
                     if self._starting < self._max_starting:
-                        if len(self._all) + self._reserved < self._max:
+                        if len(self._shelf.all) + self._reserved < self._max:
                             break
-                        victim = self._least_recently_used()
+                        victim = self._shelf.least_recently_used()
                         if victim is not None:
-                            self._remove(victim)
+                            self._shelf.remove(victim)
                             doomed.append(victim)
                             continue
                     remaining = deadline - time.monotonic()
@@ -207,17 +202,12 @@ class Environments:
             self._end(doomed)
         return self._make(version, initialization_type)
 
-    def _take_idle(
-        self, key: tuple[str, str, str], doomed: list[Environment]
-    ) -> Environment | None:
-        """The idle environment used last, provisioned ones first; unusable ones are *doomed*."""
-        idle = self._idle.get(key, [])
-        idle.sort(key=lambda e: (e.initialization_type == PROVISIONED, e.last_used))
-        while idle:
-            environment = idle.pop()
+    def _take_idle(self, key: Key, doomed: list[Environment]) -> Environment | None:
+        """A usable idle environment; those that are not usable any more are *doomed*."""
+        while (environment := self._shelf.take(key)) is not None:
             if environment.alive and not self._outdated(environment):
                 return environment
-            self._all.discard(environment)
+            self._shelf.remove(environment)
             doomed.append(environment)
         return None
 
@@ -280,7 +270,7 @@ class Environments:
             no_longer_starting()
         with self._condition:
             self._reserved -= 1
-            self._all.add(environment)
+            self._shelf.all.add(environment)
             self._counters["cold_starts"] += 1
             self._ensure_reaper()
         return environment
@@ -291,24 +281,24 @@ class Environments:
             environment.last_used = time.monotonic()
             keep = environment.usable and not environment.retired and not self._closed
             if keep:
-                self._idle.setdefault(environment.version.key, []).append(environment)
+                self._shelf.put_back(environment)
             else:
-                self._all.discard(environment)
+                self._shelf.remove(environment)
             self._condition.notify_all()
         if not keep:
             self._end([environment])
             if environment.initialization_type == PROVISIONED:
                 self._provision(environment.version.key)
 
-    def _provision(self, key: tuple[str, str, str]) -> None:
+    def _provision(self, key: Key) -> None:
         """Make the provisioned environments that are missing."""
         while True:
             with self._condition:
-                if self._closed or key not in self._provisioned:
+                if self._closed or key not in self._shelf.wanted:
                     return
-                version, wanted = self._provisioned[key]
-                there = [e for e in self._of(key) if e.initialization_type == PROVISIONED]
-                if len(there) >= wanted or len(self._all) + self._reserved >= self._max:
+                version, wanted = self._shelf.wanted[key]
+                there = self._shelf.provisioned(key)
+                if len(there) >= wanted or len(self._shelf.all) + self._reserved >= self._max:
                     return
                 self._reserved += 1
                 self._starting += 1
@@ -324,62 +314,16 @@ class Environments:
         with self._condition:
             mine = [
                 environment
-                for environment in self._all
+                for environment in self._shelf.all
                 if environment.version.arn == function_arn
                 and version in (None, environment.version.version)
             ]
-            for key in [key for key in self._provisioned if key[0] == function_arn]:
+            for key in [key for key in self._shelf.wanted if key[0] == function_arn]:
                 if version in (None, key[1]):
-                    del self._provisioned[key]
-            idle = self._retire(mine)
+                    del self._shelf.wanted[key]
+            idle = self._shelf.retire(mine)
         self._end(idle)
         return len(mine)
-
-    def _retire(self, environments: list[Environment]) -> list[Environment]:
-        """Mark as retired; the idle ones among them, taken out of the pool."""
-        idle = []
-        for environment in environments:
-            environment.retired = True
-            if environment in self._idle.get(environment.version.key, []):
-                self._remove(environment)
-                idle.append(environment)
-        return idle
-
-    def _forget_other_revisions(self, version: FunctionVersion) -> None:
-        """Retire environments of an older configuration of the same version."""
-        old = [
-            environment
-            for environment in self._all
-            if environment.version.key[:2] == version.key[:2]
-            and environment.version.key != version.key
-            and not environment.retired
-        ]
-        if old:
-            idle = self._retire(old)
-            threading.Thread(target=self._end, args=(idle,), daemon=True).start()
-        for key in [k for k in self._provisioned if k[:2] == version.key[:2] and k != version.key]:
-            del self._provisioned[key]
-
-    def _of(self, key: tuple[str, str, str]) -> list[Environment]:
-        return [e for e in self._all if e.version.key == key and not e.retired]
-
-    def _surplus(self, key: tuple[str, str, str], wanted: int) -> list[Environment]:
-        there = [e for e in self._of(key) if e.initialization_type == PROVISIONED]
-        there.sort(key=lambda e: e.last_used)
-        return self._retire(there[: max(0, len(there) - wanted)])
-
-    def _least_recently_used(self) -> Environment | None:
-        idle = [
-            environment
-            for waiting in self._idle.values()
-            for environment in waiting
-            if environment.initialization_type != PROVISIONED
-        ]
-        return min(idle, key=lambda e: e.last_used, default=None)
-
-    def _remove(self, environment: Environment) -> None:
-        self._idle[environment.version.key].remove(environment)
-        self._all.discard(environment)
 
     def _end(self, environments: list[Environment]) -> None:
         """Close environments that are out of the pool."""
@@ -404,16 +348,15 @@ class Environments:
                 now = time.monotonic()
                 ended = []
                 next_look = self._idle_seconds
-                for waiting in self._idle.values():
-                    for environment in list(waiting):
-                        if environment.initialization_type == PROVISIONED:
-                            continue
-                        left = environment.last_used + self._idle_seconds - now
-                        if left <= 0:
-                            self._remove(environment)
-                            ended.append(environment)
-                        else:
-                            next_look = min(next_look, left)
+                for environment in self._shelf.idle():
+                    if environment.initialization_type == PROVISIONED:
+                        continue
+                    left = environment.last_used + self._idle_seconds - now
+                    if left <= 0:
+                        self._shelf.remove(environment)
+                        ended.append(environment)
+                    else:
+                        next_look = min(next_look, left)
                 if not ended:
                     self._condition.wait(max(next_look, 0.05))
                     continue
@@ -422,11 +365,11 @@ class Environments:
     def status(self) -> dict[str, Any]:
         """Counters and environments, for a status page."""
         with self._condition:
-            idle = sum(len(waiting) for waiting in self._idle.values())
+            total, idle = len(self._shelf.all), len(self._shelf.idle())
             return {
-                "environments": len(self._all),
+                "environments": total,
                 "idle": idle,
-                "busy": len(self._all) - idle,
+                "busy": total - idle,
                 "starting": self._reserved,
                 **self._counters,
                 "isolation": self.workshop.isolation,
@@ -439,13 +382,14 @@ class Environments:
             if self._closed:
                 return
             self._closed = True
-            environments = [e for waiting in self._idle.values() for e in waiting]
-            busy = [e for e in self._all if e not in environments]
-            self._idle.clear()
+            idle = self._shelf.idle()
+            busy = self._shelf.all - set(idle)
+            for environment in idle:
+                self._shelf.remove(environment)
             self._condition.notify_all()
         for environment in busy:
             environment.abandon()
-        self._end(environments)
+        self._end(idle)
         with self._condition:
-            self._condition.wait_for(lambda: not self._reserved and not (self._all & set(busy)), 5)
+            self._condition.wait_for(lambda: not self._reserved and not self._shelf.all, 5)
         self.workshop.close()

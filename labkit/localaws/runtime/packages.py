@@ -9,8 +9,10 @@ Python", section "Runtime-included SDK versions").
 
 from __future__ import annotations
 
+import compileall
 import functools
 import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
@@ -99,6 +101,27 @@ def build_runtime_directory(
             shown = f"{shown_at[source.parent]}/{name}"
         _link(directory / name, shown, source.is_dir())
     return directory
+
+
+def compile_missing(names: tuple[str, ...] = PROVIDED) -> list[str]:
+    """Compile provided packages that were installed without byte code; their names.
+
+    Environments see the packages read-only: without this each cold start would compile anew what
+    it imports. Where the lab cannot write either, nothing happens.
+    """
+    compiled = []
+    for name, path in provided_files(names).items():
+        source = path / "__init__.py" if path.is_dir() else path
+        if source.suffix != ".py" or not source.exists():
+            continue
+        if os.path.exists(importlib.util.cache_from_source(str(source))):
+            continue
+        if path.is_dir():
+            compileall.compile_dir(path, quiet=2)
+        else:
+            compileall.compile_file(path, quiet=2)
+        compiled.append(name)
+    return compiled
 
 
 def site_directories(names: tuple[str, ...] = PROVIDED) -> list[Path]:

@@ -20,6 +20,7 @@ from labkit.localaws.runtime.archive import CodeStore
 from labkit.localaws.runtime.packages import (
     base_python,
     build_runtime_directory,
+    compile_missing,
     native_client_installed,
 )
 from labkit.localaws.runtime.process import (
@@ -39,7 +40,10 @@ DIFFERENCES = (
     "AWS_ENDPOINT_URL points a function's clients at the local AWS; on AWS it is not set.",
     "The JSON log format's own timestamps, and time.time() in a function, are the machine's "
     "time, not the lab clock's.",
-    "CPU power does not grow with the memory size.",
+    "AWS_EC2_METADATA_DISABLED and AWS_ACCOUNT_ID_ENDPOINT_MODE are set, which they are not on AWS.",
+    "CPU power does not grow with the memory size; environments share the machine's cores.",
+    "Memory is looked at every 25 ms and at the end of an invocation, not by the kernel.",
+    "aws-lambda-powertools is there without its layer; extensions and response streaming are not.",
 )
 DIFFERENCES_WITHOUT_NAMESPACES = (
     "The package does not lie in /var/task: LAMBDA_TASK_ROOT names its true place. Stack traces "
@@ -47,6 +51,9 @@ DIFFERENCES_WITHOUT_NAMESPACES = (
     "/tmp is the machine's own and shared: tempfile and TMPDIR name a private directory, whose "
     "size is not limited.",
     "The package is not read-only, and the machine's other files can be seen.",
+    "Outside Linux a descendant that leaves its process group outlives its environment.",
+    "On Windows nothing is frozen between invocations, and a message of the logging module that "
+    "spans lines becomes several events.",
 )
 
 # How an environment can be separated from the machine; "auto" takes the first that works.
@@ -92,6 +99,7 @@ class Workshop:
         (directory / "tmp").mkdir()
         self._choose(directory)
         self._directory = directory
+        threading.Thread(target=compile_missing, name="compile-packages", daemon=True).start()
 
     def _choose(self, directory: Path) -> None:
         """Settle on the best isolation that works here."""
