@@ -171,6 +171,8 @@ def service_context(principal: Principal) -> dict[str, Any]:
         context["aws:sourcearn"] = principal.source_arn
     if principal.source_account:
         context["aws:sourceaccount"] = principal.source_account
-        # What SNS's default topic policies are written with.
-        context["aws:sourceowner"] = principal.source_account
+        # What SNS's default topic policies are written with; only CloudWatch still sends it, so
+        # that S3 and EventBridge need a statement of their own.
+        if principal.name == "cloudwatch.amazonaws.com":
+            context["aws:sourceowner"] = principal.source_account
     return context

@@ -198,23 +198,8 @@ def principal_id(aws: LocalAws, principal: Principal) -> str:
         return principal.name
     if principal.kind == "root":
         return f"AWS:{principal.account_id}"
-    return f"AWS:{unique_id(aws, principal)}"
-
-
-def unique_id(aws: LocalAws, principal: Principal) -> str:
-    """IAM's unique id of a user (``AIDA...``) or session (``AROA...:session``)."""
-    import moto.backends
-
-    # moto's IAM keeps the ids that GetUser and GetRole show.
-    iam = moto.backends.get_backend("iam")[principal.account_id]["global"]
-    if principal.kind == "role":
-        name = principal.role_name or principal.arn.split("/")[-2]
-        with aws.lock("iam", principal.account_id):
-            found = next((r.id for r in iam.roles.values() if r.name == name), None)
-        return f"{found or _made_up('AROA', principal.arn)}:{principal.session_name or ''}"
-    with aws.lock("iam", principal.account_id):
-        user = iam.users.get(principal.name)
-    return user.id if user is not None else _made_up("AIDA", principal.arn)
+    # The one that GetCallerIdentity shows as UserId.
+    return f"AWS:{aws.identity.subjects.of(principal).user_id}"
 
 
 def sequencers() -> Iterator[str]:
@@ -246,7 +231,3 @@ def _etag(change: Change) -> str | None:
     if change.event_name.endswith(":Delete") and not change.event_name.startswith("ObjectTagging"):
         return None
     return change.etag
-
-
-def _made_up(prefix: str, arn: str) -> str:
-    return prefix + base64.b32encode(hashlib.sha256(arn.encode()).digest()).decode()[:17]
