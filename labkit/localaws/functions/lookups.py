@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from labkit.localaws.call import AwsError
 from labkit.localaws.functions import names
 from labkit.localaws.functions.errors import conflict, function_not_found
 from labkit.localaws.functions.mappings import Mapping
@@ -50,7 +51,7 @@ class Functions(Store):
 
     def reserved_concurrency(self, account: str, region: str, function: str) -> int | None:
         """The function's reserved concurrency, or None."""
-        found = self._lookup(account, region, function)
+        found, _ = self._lookup(account, region, function)
         return found.reserved if found else None
 
     def unreserved_concurrency(self, account: str, region: str) -> int:
@@ -63,18 +64,16 @@ class Functions(Store):
         self, account: str, region: str, function: str, qualifier: str | None = None
     ) -> dict[str, Any]:
         """The asynchronous settings for calls under *qualifier*; ``{}`` means the defaults."""
-        ref = names.parse(function, account, region, qualifier)
-        found = self.find(ref)
+        found, named = self._lookup(account, region, function, qualifier)
         with self.lock:
-            return dict(found.event_invoke.get(ref.qualifier or LATEST, {})) if found else {}
+            return dict(found.event_invoke.get(named or LATEST, {})) if found else {}
 
     def dead_letter_target(
         self, account: str, region: str, function: str, qualifier: str | None = None
     ) -> str | None:
         """The ARN of the queue or topic for events given up on, or None."""
-        ref = names.parse(function, account, region, qualifier)
-        found = self.find(ref)
-        version = found.version(ref.qualifier) if found else None
+        found, named = self._lookup(account, region, function, qualifier)
+        version = found.version(named) if found else None
         if version is None:
             return None
         return version.config.get("DeadLetterConfig", {}).get("TargetArn")
@@ -83,7 +82,7 @@ class Functions(Store):
         self, account: str, region: str, function: str
     ) -> dict[str, Provisioned]:
         """Provisioned concurrency by qualifier (version or alias)."""
-        found = self._lookup(account, region, function)
+        found, _ = self._lookup(account, region, function)
         with self.lock:
             return dict(found.provisioned) if found else {}
 
@@ -91,7 +90,7 @@ class Functions(Store):
         self, account: str, region: str, function: str, version: str
     ) -> int:
         """How many provisioned environments a published version has, aliases' included."""
-        found = self._lookup(account, region, function)
+        found, _ = self._lookup(account, region, function)
         if found is None:
             return 0
         with self.lock:
@@ -107,11 +106,10 @@ class Functions(Store):
         self, account: str, region: str, function: str, qualifier: str | None = None
     ) -> dict[str, Any] | None:
         """The policy document of the function (None, ``$LATEST``), a version or an alias."""
-        ref = names.parse(function, account, region, qualifier)
-        found = self.find(ref)
+        found, named = self._lookup(account, region, function, qualifier)
         if found is None:
             return None
-        key = "" if ref.qualifier in (None, LATEST) else str(ref.qualifier)
+        key = "" if named in (None, LATEST) else str(named)
         with self.lock:
             policy = found.policies.get(key)
             return policy.document() if policy else None
@@ -119,6 +117,8 @@ class Functions(Store):
     def layer_policy(self, layer_version_arn: str) -> dict[str, Any] | None:
         """The policy document of a layer version, or None."""
         parts = layer_version_arn.split(":")
+        if len(parts) != 8 or not parts[7].isdecimal():
+            return None
         with self.lock:
             history = self.at(parts[4], parts[3]).layers.get(parts[6])
             version = history.versions.get(int(parts[7])) if history else None
@@ -128,22 +128,21 @@ class Functions(Store):
         self, account: str, region: str, function: str, qualifier: str | None = None
     ) -> dict[str, Any] | None:
         """The configuration as GetFunctionConfiguration shows it, or None."""
-        ref = names.parse(function, account, region, qualifier)
-        found = self.find(ref)
-        version = found.version(ref.qualifier) if found else None
+        found, named = self._lookup(account, region, function, qualifier)
+        version = found.version(named) if found else None
         if found is None or version is None:
             return None
         with self.lock:
-            return version.shown(found.arn, ref.qualifier)
+            return version.shown(found.arn, named)
 
     def tags(self, account: str, region: str, function: str) -> dict[str, str]:
         """The function's tags (``aws:ResourceTag``)."""
-        found = self._lookup(account, region, function)
+        found, _ = self._lookup(account, region, function)
         return dict(found.tags) if found else {}
 
     def recursive_loop(self, account: str, region: str, function: str) -> str:
         """``Terminate`` or ``Allow``."""
-        found = self._lookup(account, region, function)
+        found, _ = self._lookup(account, region, function)
         return found.recursive_loop if found else "Terminate"
 
     def mappings(self) -> list[Mapping]:
@@ -163,8 +162,15 @@ class Functions(Store):
             regions = list(self._regions.values())
         return next((found for region in regions if (found := find_url(region, url_id))), None)
 
-    def _lookup(self, account: str, region: str, function: str) -> Function | None:
-        return self.find(names.parse(function, account, region))
+    def _lookup(
+        self, account: str, region: str, function: str, qualifier: str | None = None
+    ) -> tuple[Function | None, str | None]:
+        """The function and the qualifier named; (None, None) for what names no function here."""
+        try:
+            ref = names.parse(function, account, region, qualifier)
+        except AwsError:
+            return None, None
+        return self.find(ref), ref.qualifier
 
     def _choose(self, function: Function, qualifier: str | None) -> Version | None:
         with self.lock:

@@ -18,6 +18,7 @@ from labkit.localaws.functions.store import Region
 
 _DENIED = ("AccessDenied", "AccessDeniedException")
 _STREAM_ACTIONS = ("GetRecords", "GetShardIterator", "DescribeStream")
+_CONSUMER_ACTIONS = ("SubscribeToShard", "DescribeStreamConsumer")
 _QUEUE_ACTIONS = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
 # The service of a failure destination, to the call and the name AWS's refusal uses.
 _FAILURE_CALLS = {
@@ -158,6 +159,8 @@ def check_source(region: Region, kind: Kind, arn: str, function: Function, timeo
     role = function.latest.config["Role"]
     hooks = region.owner.hooks
     actions = _QUEUE_ACTIONS if kind is SQS else _STREAM_ACTIONS
+    if "/consumer/" in arn:
+        actions = _CONSUMER_ACTIONS
     for action in actions:
         if not hooks.role_allows(role, f"{kind.name}:{action}", arn):
             raise _no_access(kind, arn, action)

@@ -108,6 +108,16 @@ class LambdaLayer(InvokeOperations):
         if model is not None:
             constraints.check(model.input_shape, call.params, RULES)
 
+    def Invoke(self, call: Call, forward: Forward) -> Reply:
+        """Invoke, once the front end is content."""
+        self.check(call)
+        return super().Invoke(call, forward)
+
+    def InvokeWithResponseStream(self, call: Call, forward: Forward) -> Any:
+        """InvokeWithResponseStream, once the front end is content."""
+        self.check(call)
+        return super().InvokeWithResponseStream(call, forward)
+
     CreateFunction = _operation(lifecycle.create_function)
     UpdateFunctionCode = _operation(lifecycle.update_function_code)
     UpdateFunctionConfiguration = _operation(lifecycle.update_function_configuration)

@@ -85,6 +85,9 @@ def describe_source(aws: LocalAws, arn: str, role_arn: str) -> Mapping[str, Any]
             return answer["Attributes"]
         if service == "kinesis":
             client = aws.client("kinesis", principal=principal, region=region)
+            if "/consumer/" in arn:
+                answer = client.describe_stream_consumer(ConsumerARN=arn)
+                return answer["ConsumerDescription"]
             answer = client.describe_stream_summary(StreamARN=arn)
             return answer["StreamDescriptionSummary"]
         if service == "dynamodb":
