@@ -5,6 +5,7 @@ tests/test_moto_hooks.py fails when moto changes under one of them.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -83,3 +84,53 @@ def silence_events() -> None:
     from moto.events import models
 
     models.Rule.send_to_targets = _nothing  # type: ignore[method-assign]
+
+
+def align_iam() -> None:
+    """Have moto's IAM check documents, name things and know AWS's policies as AWS does.
+
+    moto refuses the old policy version for trust and inline policies, which IAM takes; its ids
+    of users and groups are not AWS's (AIDA..., AGPA..., ANPA...), and policies compare them; and
+    it would build all of AWS's managed policies for every account or know none of them.
+    """
+    from moto.iam import exceptions, models
+
+    from labkit.localaws.iam import managed, validation
+
+    def validator(kind: str) -> type:
+        class Validator:
+            def __init__(self, policy_document: str) -> None:
+                self._text = policy_document
+
+            def validate(self) -> None:
+                message = validation.problem(self._text, kind)
+                if message:
+                    raise exceptions.MalformedPolicyDocument(message)
+
+        return Validator
+
+    models.IAMPolicyDocumentValidator = validator(validation.INLINE)  # type: ignore
+    models.IAMTrustPolicyDocumentValidator = validator(validation.TRUST)  # type: ignore
+    models.random_policy_id = lambda: _unique_id("ANPA")
+    models.IAMBackend._init_managed_policies = lambda self: managed.ManagedPolicies(self)  # type: ignore
+    models.IAMBackend._init_aws_policies = lambda self: managed.AwsPolicies(self)  # type: ignore
+    for kind, prefix in ((models.User, "AIDA"), (models.Group, "AGPA")):
+        _identify(kind, prefix)
+
+
+def _identify(kind: type, prefix: str) -> None:
+    if getattr(kind, "_identified", False):
+        return
+    make = kind.__init__  # type: ignore[misc]
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        self.id = _unique_id(prefix)
+
+    kind.__init__ = init  # type: ignore[misc]
+    kind._identified = True  # type: ignore[attr-defined]
+
+
+def _unique_id(prefix: str) -> str:
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+    return prefix + "".join(secrets.choice(alphabet) for _ in range(17))

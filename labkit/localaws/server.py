@@ -43,6 +43,9 @@ DEFAULT_ACCOUNT_ID = "123456789012"
 # Where AWS does more than moto: botocore's service name to the layer that adds it.
 LAYERS: dict[str, str] = {
     "s3": "s3:S3Layer",
+    "iam": "iam:IamLayer",
+    "sts": "sts:StsLayer",
+    "organizations": "organizations:OrganizationsLayer",
     "sns": "sns:SnsLayer",
     "events": "events:EventsLayer",
     "sqs": "sqs:SqsLayer",

@@ -121,6 +121,12 @@ class Accounts:
             max_session_seconds=int(role.max_session_duration or 3600),
         )
 
+    def group_documents(self, account_id: str, name: str) -> tuple[Document, ...] | None:
+        """The policies of the group *name*, None when there is no such group."""
+        backend = self.backend(account_id)
+        group = backend.groups.get(name) if backend is not None else None
+        return (*_inline(group, "group"), *_managed(group)) if group is not None else None
+
     def role_by_arn(self, arn: str) -> Entity | None:
         """The role with exactly this ARN."""
         parts = arn.split(":", 5)

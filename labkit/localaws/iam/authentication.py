@@ -51,7 +51,9 @@ class Authentication:
         times = signature.Times(self._clock.real_now(), self._clock.now())
         if claim.expires_seconds is not None:
             # Dates have whole seconds: a clock moved within that second was moved before.
-            made = claim.signed_at + self._clock.offset_at(claim.signed_at + 1.0)
+            made = claim.signed_at
+            if made <= times.real + signature.S3_SKEW_SECONDS:
+                made += self._clock.offset_at(made + 1.0)
             ends = self._ends(claim.signature, made + claim.expires_seconds)
             times = signature.Times(times.real, times.lab, ends)
             call.notes["signature_age_seconds"] = max(0.0, times.lab - made)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.localaws.call import ANONYMOUS, AwsError, Call, Principal
-from labkit.localaws.iam import denial, managed
+from labkit.localaws.iam import denial
 from labkit.localaws.iam.accounts import Accounts, Entity
 from labkit.localaws.iam.administrator import create_administrator
 from labkit.localaws.iam.asks.ask import Ask
@@ -29,6 +29,7 @@ from labkit.localaws.iam.requests import (
 from labkit.localaws.iam.resource_policies import ResourcePolicies
 from labkit.localaws.iam.sessions import Session, Sessions
 from labkit.localaws.iam.subjects import Subject, Subjects
+from labkit.localaws.moto_hooks import align_iam
 from labkit.localaws.protocol import operation_model
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Identity:
 
     def __init__(self, aws: LocalAws) -> None:
         self._aws = aws
-        managed.install()
+        align_iam()
         self.accounts = Accounts()
         self.sessions = Sessions()
         self.facts = StateFacts(self.accounts)

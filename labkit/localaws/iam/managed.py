@@ -19,12 +19,6 @@ PREFIX = "arn:aws:iam::aws:policy/"
 _NAME = re.compile(r"[\w+=,.@-]+")
 
 
-def install() -> None:
-    """Have every account's IAM back end know AWS's managed policies from now on."""
-    models.IAMBackend._init_managed_policies = _init_managed_policies  # type: ignore[method-assign]
-    models.IAMBackend._init_aws_policies = _init_aws_policies  # type: ignore[method-assign]
-
-
 @lru_cache(maxsize=256)
 def entry(name: str) -> dict[str, Any] | None:
     """moto's record of the AWS managed policy *name*: ``Document``, ``Path``, dates; or None."""
@@ -108,11 +102,7 @@ class ManagedPolicies(dict):
         self._all = True
 
 
-def _init_managed_policies(backend: Any) -> ManagedPolicies:
-    return ManagedPolicies(backend)
-
-
-class _AwsPolicies:
+class AwsPolicies:
     """AWS's part of an account's managed policies, for the listings that tell them apart."""
 
     def __init__(self, backend: Any) -> None:
@@ -121,7 +111,3 @@ class _AwsPolicies:
     def __iter__(self) -> Iterator[Any]:
         policies = self._backend.managed_policies.values()
         return (each for each in policies if isinstance(each, models.AWSManagedPolicy))
-
-
-def _init_aws_policies(backend: Any) -> _AwsPolicies:
-    return _AwsPolicies(backend)

@@ -223,7 +223,7 @@ def _check_duration(role: Entity, seconds: int, *, chained: bool) -> None:
         raise AwsError(
             "ValidationError",
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed "
-            "by role chaining",
+            "by role chaining.",
             400,
         )
     if seconds > role.max_session_seconds:
