@@ -381,3 +381,17 @@ def test_listeners_hear_of_changes(bench: Bench) -> None:
     client.update_function_configuration(FunctionName="f", Timeout=5)
     client.publish_version(FunctionName="f")
     assert heard == [("f", "$LATEST"), ("f", "$LATEST"), ("f", "1")]
+
+
+def test_listeners_hear_before_the_new_code_can_be_invoked(bench: Bench) -> None:
+    client = bench.client()
+    create(client)
+    seen: list[float] = []
+    bench.functions.on_changed.append(
+        lambda arn, version: seen.append(
+            bench.functions.resolve(ACCOUNT, "us-east-1", "f").timeout_seconds
+        )
+    )
+    client.update_function_configuration(FunctionName="f", Timeout=5)
+    assert seen == [3]
+    assert bench.functions.resolve(ACCOUNT, "us-east-1", "f").timeout_seconds == 5

@@ -319,18 +319,17 @@ def _settle(region: Region, function: Function, versions: list[Version]) -> None
     serials = [(version, version.serial) for version in versions]
 
     def settle() -> None:
-        settled = []
+        # What runs the old code goes before the new can be invoked: told afterwards, listeners
+        # would take away what a first invocation of the new just started.
+        for version, _ in serials:
+            owner.tell(owner.on_changed, function.arn, version.number)
         with owner.lock:
             for version, serial in serials:
-                if version.serial != serial:
-                    continue
-                _active(version)
-                # Settling is a change of its own, but not of a version published with it.
-                version.config["RevisionId"] = new_revision()
-                version.serving = version.view(function)
-                settled.append(version.number)
+                if version.serial == serial:
+                    _active(version)
+                    # Settling is a change of its own.
+                    version.config["RevisionId"] = new_revision()
+                    version.serving = version.view(function)
             owner.changed.notify_all()
-        for number in settled:
-            owner.tell(owner.on_changed, function.arn, number)
 
     owner.hooks.defer(settle)

@@ -82,7 +82,7 @@ class Store:
     """All functions of a local AWS, keyed by account and region; safe to use from any thread.
 
     Listeners are lists of callables, called without the lock: ``on_changed(function_arn,
-    version)`` after code or configuration of a version changed or a version came to be,
+    version)`` just before new code or configuration of a version can be invoked,
     ``on_deleted(function_arn, version or None)`` after one or all versions are gone,
     ``on_mapping_changed(mapping)`` with an event source mapping (its ``deleted`` tells),
     ``on_provisioned_changed(function_arn, qualifier)``.
