@@ -16,7 +16,9 @@ from labkit.localaws.runtime import CodeArchive, Environments, FunctionVersion, 
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
-MODES = ["namespaces", "kept", "direct"] if sys.platform == "linux" else ["auto"]
+# The best that this machine can do, and the two ways of those that can do less.
+MODES = ["auto", "direct"]
+KEEPERS = ["auto", "kept"] if sys.platform == "linux" else ["auto"]
 _revisions = itertools.count(1)
 
 

@@ -15,14 +15,9 @@ import labkit.localaws.runtime
 from labkit.localaws.runtime.api import MAX_RESPONSE_BYTES, Connection
 
 
-@pytest.fixture(scope="module", params=[MODES[0], "direct"])
+@pytest.fixture(scope="module", params=MODES)
 def lab(request, tmp_path_factory):
     made = Lab(tmp_path_factory.mktemp("runtime"), isolation=request.param, own_client=True)
-    try:
-        made.pool.workshop.ready()
-    except RuntimeError as error:
-        made.pool.close()
-        pytest.skip(f"this kernel makes no namespaces: {error}")
     yield made
     made.pool.close()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from runtime_support import MODES, Lab, function
+import sys
 
-pytestmark = pytest.mark.skipif("namespaces" not in MODES, reason="namespaces are Linux's")
+import pytest
+from runtime_support import Lab, function
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
 
 
 @pytest.fixture(scope="module")
