@@ -22,6 +22,8 @@ BLUE, VERMILION = "#0072B2", "#D55E00"
 # Grey that has 4.5 to 1 on white as well as on JupyterLab's dark background.
 INK = "#7a7a7a"
 HIGH_VALUE = 300
+# What the two levels that are not levels mean.
+_LEVELS = {"PLATFORM": "Lambda's own lines", "TEXT": "plain text"}
 
 
 class Chart:
@@ -79,11 +81,20 @@ def amounts(values: Iterable[Any]) -> Chart:
         axes.axvline(HIGH_VALUE, color=INK, linestyle="--", linewidth=1.4)
         top = axes.get_ylim()[1] * 1.22
         axes.set_ylim(0, top)
-        beside = dict(color=INK, va="top", fontsize=9)
-        axes.text(
-            HIGH_VALUE / 1.06, top * 0.98, f"{len(low)} orders\nup to 300", ha="right", **beside
-        )
-        axes.text(HIGH_VALUE * 1.06, top * 0.98, f"{len(high)} above 300\n(announced)", **beside)
+        for words, away, side in (
+            (f"{len(low)} orders\nup to 300", -8, "right"),
+            (f"{len(high)} above 300,\nannounced", 8, "left"),
+        ):
+            axes.annotate(
+                words,
+                (HIGH_VALUE, top * 0.98),
+                xytext=(away, 0),
+                textcoords="offset points",
+                ha=side,
+                va="top",
+                color=INK,
+                fontsize=9,
+            )
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         text = (
             f"{len(numbers)} orders between {numbers.min():,.2f} and {numbers.max():,.2f} EUR, "
@@ -95,8 +106,9 @@ def amounts(values: Iterable[Any]) -> Chart:
 
 def stream(metrics: pd.DataFrame) -> Chart:
     """What came into the stream over time: IncomingRecords above, IncomingBytes below."""
+    per = _per(metrics.attrs.get("period", 60))
     figure, (records, size) = _figures(
-        "What came into the stream", "Time (UTC)", ("Records a period", "Bytes a period")
+        "What came into the stream", "Time (UTC)", (f"Records {per}", f"Bytes {per}")
     )
     if metrics.empty:
         return Chart(figure, "CloudWatch has no records of this stream yet.")
@@ -107,7 +119,8 @@ def stream(metrics: pd.DataFrame) -> Chart:
         values = metrics[name].dropna()
         axes.vlines(values.index, 0, values, color=colour, linewidth=2)
         axes.plot(values.index, values, mark, color=colour, markersize=5)
-        axes.set_ylim(0, max(values.max(), 1) * 1.25)
+        axes.set_ylim(0, max(values.max(), 1) * 1.3)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.annotate(
             f"{name}: {values.sum():,.0f} in all",
             (0.01, 0.95),
@@ -137,6 +150,7 @@ def order_timeline(steps: pd.DataFrame, order_id: str = "") -> Chart:
     for row, lane in enumerate(lanes):
         found = steps[steps["service"] == lane]
         colour = BLUE if row % 2 == 0 else VERMILION
+        axes.hlines(row, 0, found["ms"].max(), color=INK, linewidth=0.6, alpha=0.5)
         axes.plot(found["ms"], [row] * len(found), marks[row % len(marks)], color=colour)
         last = found.iloc[-1]
         label = " / ".join(dict.fromkeys(found["what"]))
@@ -153,7 +167,6 @@ def order_timeline(steps: pd.DataFrame, order_id: str = "") -> Chart:
     axes.set_ylim(len(lanes) - 0.4, -0.6)
     # Room for the words beside the last marks.
     axes.set_xlim(-0.02 * steps["ms"].max() - 1, steps["ms"].max() * 1.75 + 1)
-    axes.grid(axis="y", alpha=0.35)
     story = "; ".join(f"{one.service} {one.what} at {one.ms:.0f} ms" for one in steps.itertuples())
     return Chart(figure, f"{title}: {story}.")
 
@@ -185,7 +198,7 @@ def log_levels(lines: pd.DataFrame) -> Chart:
         )
         axes.set_ylim(0, counts[level].max() * 1.35)
         axes.annotate(
-            f"{level}: {counts[level].sum():,}",
+            f"{_LEVELS.get(level, level)}: {counts[level].sum():,}",
             (0.01, 0.94),
             xycoords="axes fraction",
             va="top",
@@ -220,7 +233,8 @@ def durations(reports: pd.DataFrame) -> Chart:
             continue
         # Spread over the lane, so that equal durations do not hide each other.
         spread = [row + 0.26 * (((7 * i) % 11) / 11 - 0.5) for i in range(len(values))]
-        axes.plot(values, spread, mark, color=colour, alpha=0.6, markersize=5, linestyle="")
+        size = 5 if len(values) > 30 else 8
+        axes.plot(values, spread, mark, color=colour, alpha=0.6, markersize=size, linestyle="")
         middle = values.median()
         axes.plot([middle, middle], [row - 0.3, row + 0.3], color=INK, linewidth=2)
         axes.annotate(
@@ -279,6 +293,12 @@ def _time_axis(axes: Axes, times: Any) -> None:
         import pandas as pd
 
         axes.set_xlim(times.min() - pd.Timedelta(minutes=2), times.max() + pd.Timedelta(minutes=2))
+
+
+def _per(seconds: int) -> str:
+    """How long one data point counts, in words."""
+    minutes = seconds // 60
+    return {0: "a second", 1: "a minute", 60: "an hour"}.get(minutes, f"every {minutes} minutes")
 
 
 def _bucket(seconds: float) -> tuple[str, Any, str]:

@@ -32,8 +32,8 @@ def frame(
 ) -> pd.DataFrame:
     """Metrics of one resource over time: a column each, one row a period that has data.
 
-    *since* defaults to three hours ago, *period* is in seconds; the index is the period's start,
-    in UTC.
+    *since* defaults to three hours ago, *period* is in seconds (kept in ``attrs["period"]``); the
+    index is the period's start, in UTC.
     """
     import pandas as pd
 
@@ -65,6 +65,7 @@ def frame(
             columns[name].update(zip(result["Timestamps"], result["Values"], strict=True))
     table = pd.DataFrame({name: pd.Series(found, dtype=float) for name, found in columns.items()})
     table.index = pd.to_datetime(table.index, utc=True).rename("time")
+    table.attrs["period"] = period
     return table.sort_index()
 
 

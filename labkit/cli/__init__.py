@@ -27,7 +27,11 @@ account:123456789012 for a real account, which asks before it spends money
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     _never_fail_to_print()
-    options = parser().parse_args(arguments)
+    commands = parser()
+    options, unknown = commands.parse_known_args(arguments)
+    if unknown and not hasattr(options, "jupyter"):
+        commands.error(f"unrecognized arguments: {' '.join(unknown)}")
+    options.jupyter = [word for word in unknown if word != "--"]
     try:
         return options.run(options)
     except LabError as problem:

@@ -22,10 +22,9 @@ FIRST_NOTEBOOK = "notebooks/00-start-here.ipynb"
 def add(commands: argparse._SubParsersAction) -> None:
     """Add this module's commands."""
     lab = commands.add_parser(
-        "lab", help="open JupyterLab at the first notebook; further words go to JupyterLab"
+        "lab", help="open JupyterLab at the first notebook; takes its options too: --no-browser"
     )
-    lab.add_argument("jupyter", nargs=argparse.REMAINDER, help="for example --no-browser")
-    lab.set_defaults(run=open_jupyterlab)
+    lab.set_defaults(run=open_jupyterlab, jupyter=[])
 
     up = commands.add_parser("up", help="start or find the local AWS and say how to reach it")
     up.add_argument("--port", type=int, help="listen on this port (default: a free one)")
@@ -63,7 +62,7 @@ def open_jupyterlab(options: argparse.Namespace) -> int:
         # No question about news and no look for updates: the lab needs no network.
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        *[word for word in options.jupyter if word != "--"],
+        *options.jupyter,
     ]  # fmt: skip
     try:
         return subprocess.run(command, env=_jupyter_environment(), check=False).returncode
