@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.localaws.call import AwsError
 from labkit.localaws.services import event_transform
-from labkit.localaws.services.event_patterns import Pattern
+from labkit.localaws.services.event_patterns import compiled
 
 if TYPE_CHECKING:
     from labkit.localaws.server import LocalAws
@@ -109,7 +109,7 @@ class Archives:
             for archive in self._archives.values():
                 if archive.bus_arn != bus_arn:
                     continue
-                if archive.pattern is None or Pattern(archive.pattern).matches(event):
+                if archive.pattern is None or compiled(archive.pattern).matches(event):
                     archive.events.append((now, dict(event)))
 
     def create(self, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from labkit.localaws.server import LocalAws
 
+_MOST_ENTRIES = 10
 _MOST_TARGETS = 5
 _LARGEST_REQUEST_BYTES = 1024 * 1024
 # An event that goes from bus to bus to bus is not passed on for ever.
@@ -48,6 +49,8 @@ class EventsLayer(ServiceLayer):
         model = operation_model("events", operation)
 
         def answer(call: Call, forward: Forward) -> Any:
+            if operation == "PutEvents":
+                _check_number(call.params.get("Entries") or [])
             if model is not None:
                 constraints.check(model.input_shape, call.params)
             return method(call, forward) if method is not None else forward()
@@ -407,6 +410,35 @@ class _Snapshot:
         self.pattern = rule.event_pattern.dump()
         self.schedule = rule.scheduled_expression or ""
         self.targets = [dict(target) for target in rule.targets]
+
+
+def _check_number(entries: list[Mapping[str, Any]]) -> None:
+    """Refuse too many entries, which AWS recites one by one."""
+    if len(entries) <= _MOST_ENTRIES:
+        return
+    names = {
+        "time": "Time",
+        "source": "Source",
+        "resources": "Resources",
+        "detailType": "DetailType",
+        "detail": "Detail",
+        "eventBusName": "EventBusName",
+        "traceHeader": "TraceHeader",
+        "kmsKeyIdentifier": "KmsKeyIdentifier",
+        "internalMetadata": "",
+    }
+    recited = ", ".join(
+        "PutEventsRequestEntry("
+        + ", ".join(f"{java}={constraints.java(entry.get(name))}" for java, name in names.items())
+        + ")"
+        for entry in entries
+    )
+    found = constraints.violation(
+        f"[{recited}]",
+        "entries",
+        f"Member must have length less than or equal to {_MOST_ENTRIES}",
+    )
+    raise AwsError("ValidationException", constraints.message([found]))
 
 
 def _check_target(target: Mapping[str, Any]) -> None:
