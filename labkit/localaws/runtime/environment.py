@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.localaws.runtime import memory, result
+from labkit.localaws.runtime.direct import DirectProcess
 from labkit.localaws.runtime.log import EnvironmentLog, LogSink
-from labkit.localaws.runtime.process import DirectProcess, Ended, KeptProcess, StartError
+from labkit.localaws.runtime.process import Ended, KeptProcess, StartError
 from labkit.localaws.runtime.report import PlatformLog, billed_ms
 from labkit.localaws.runtime.result import Fault, InvocationResult
 from labkit.localaws.runtime.runtime_api import Answer, RuntimeApi

@@ -16,9 +16,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from labkit.localaws.runtime.direct import DirectProcess
 from labkit.localaws.runtime.environment import Environment, Invocation
 from labkit.localaws.runtime.log import LogSink
-from labkit.localaws.runtime.process import DirectProcess, KeptProcess
+from labkit.localaws.runtime.process import KeptProcess
 from labkit.localaws.runtime.result import InvocationResult
 from labkit.localaws.runtime.shelf import ON_DEMAND, PROVISIONED, Key, Shelf
 from labkit.localaws.runtime.version import FunctionVersion

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.localaws.runtime.archive import CodeStore
+from labkit.localaws.runtime.direct import DirectProcess
 from labkit.localaws.runtime.packages import (
     base_python,
     build_runtime_directory,
@@ -25,7 +26,6 @@ from labkit.localaws.runtime.packages import (
 )
 from labkit.localaws.runtime.process import (
     LOG_FD,
-    DirectProcess,
     FileSystemPlan,
     KeptProcess,
     Launcher,
