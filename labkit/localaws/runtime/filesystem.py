@@ -13,7 +13,7 @@ from labkit.localaws.runtime.process import FileSystemPlan
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/nix", "/gnu")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 _USERS = (
-    "root:x:0:0:root:/root:/sbin/nologin\n"
+    "root:x:0:0:root:/:/sbin/nologin\n"
     "sbx_user1051:x:993:990::/home/sbx_user1051:/sbin/nologin\n"
 )
 
