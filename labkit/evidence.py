@@ -341,8 +341,9 @@ def _undenied(witness: Witness, service: str, ok: bool, shown: str) -> tuple[boo
         denied = [
             line.text
             for line in witness.log
-            if f"not authorized to perform: {service}:" in line.text
-            or ("AccessDenied" in line.text and f"{service}:" in line.text)
+            # SNS writes its own name in capitals, and calls the error AuthorizationError.
+            if f"not authorized to perform: {service}:" in line.text.lower()
+            or ("AccessDenied" in line.text and f"{service}:" in line.text.lower())
         ]
     except ClientError as error:
         return ok, f"{shown}; no log to look for AccessDenied in ({error_code(error)})"
