@@ -9,8 +9,10 @@ the aggregates grow coarser with age: 1 second for 3 hours, 1 minute for 15 days
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 DAY = 86_400
 # Resolution in seconds to how long it is kept; what is older moves to the next one.
@@ -33,7 +35,8 @@ class Bucket:
     """The samples of one period, as far as any statistic needs them.
 
     ``values`` maps a sample's value to how often it came; it is None while all samples were
-    equal, and empty once a statistic set came in that does not tell its samples' values.
+    equal, and empty once a statistic set came in that does not tell its samples' values. Packed,
+    when its time is over, it is an array of values and counts in turns.
     """
 
     __slots__ = ("total", "low", "high", "count", "values")
@@ -42,7 +45,7 @@ class Bucket:
         self.total = value * count
         self.low = self.high = value
         self.count = count
-        self.values: dict[float, float] | None = None
+        self.values: dict[float, float] | array[float] | None = None
 
     @classmethod
     def of_statistics(cls, total: float, low: float, high: float, count: float) -> Bucket:
@@ -60,6 +63,9 @@ class Bucket:
             if value != self.low:
                 self.values = {self.low: self.count, value: count}
         elif values:
+            if type(values) is not dict:
+                values = self.values = self.spread()
+                assert values is not None
             if value not in values and len(values) >= _EXACT_VALUES:
                 value_kept = float(f"{value:.2e}")
                 values[value_kept] = values.get(value_kept, 0.0) + count
@@ -93,14 +99,24 @@ class Bucket:
         """A bucket of its own with the same samples."""
         twin = Bucket(self.low, self.count)
         twin.total, twin.high = self.total, self.high
-        twin.values = None if self.values is None else dict(self.values)
+        twin.values = self.values[:] if isinstance(self.values, array) else self.values
+        if isinstance(twin.values, dict):
+            twin.values = dict(twin.values)
         return twin
 
     def spread(self) -> dict[float, float] | None:
         """Value to number of samples; None when the samples' values aren't known."""
-        if self.values is None:
+        values = self.values
+        if values is None:
             return {self.low: self.count}
-        return self.values or None
+        if isinstance(values, array):
+            return dict(zip(values[::2], values[1::2], strict=True))
+        return values or None
+
+    def pack(self) -> None:
+        """Take less room: nothing is likely to come any more."""
+        if isinstance(self.values, dict) and len(self.values) > 1:
+            self.values = array("d", [each for pair in self.values.items() for each in pair])
 
 
 def _rounded(values: dict[float, float]) -> dict[float, float]:
@@ -112,8 +128,7 @@ def _rounded(values: dict[float, float]) -> dict[float, float]:
     return kept
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """What identifies a metric; ``dimensions`` are sorted by name."""
 
     namespace: str
@@ -135,6 +150,20 @@ class Series:
         return sum(len(tier) for tiers in self.units.values() for tier in tiers.values())
 
 
+class Handle:
+    """Where one metric's samples of one unit go, kept by whoever counts into it often."""
+
+    __slots__ = ("scope", "metric", "unit", "series", "tier", "generation")
+
+    def __init__(self, scope: tuple[str, str], metric: Metric, unit: str) -> None:
+        self.scope = scope
+        self.metric = metric
+        self.unit = unit
+        self.series: Series | None = None
+        self.tier: dict[int, Bucket] = {}
+        self.generation = -1
+
+
 def dimensions_of(pairs: Iterable[tuple[str, str]]) -> Dimensions:
     """The dimensions in the order that identifies a metric."""
     return tuple(sorted(pairs))
@@ -149,6 +178,8 @@ class MetricStore:
         self._scopes: dict[tuple[str, str], dict[Metric, Series]] = {}
         self._buckets = 0
         self._next_sweep = 0.0
+        # Goes up whenever a series may have been dropped, so that handles find theirs anew.
+        self._generation = 0
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -170,9 +201,29 @@ class MetricStore:
             bucket = tier.get(start)
             if bucket is None:
                 tier[start] = Bucket(value, count)
-                self._grown(at)
+                self._grown(at, tier)
             else:
                 bucket.add(value, count)
+
+    def count(self, samples: Iterable[tuple[Handle, float]], at: float) -> None:
+        """Count one sample each into several metrics at epoch seconds *at*, in one go."""
+        start = int(at) // 60 * 60
+        with self._guard:
+            for handle, value in samples:
+                if handle.generation != self._generation:
+                    self._renew(handle, at)
+                bucket = handle.tier.get(start)
+                if bucket is None:
+                    handle.tier[start] = Bucket(value)
+                    handle.series.newest = max(handle.series.newest, at)  # type: ignore[union-attr]
+                    self._grown(at, handle.tier)
+                else:
+                    bucket.add(value)
+
+    def _renew(self, handle: Handle, at: float) -> None:
+        handle.tier = self._tier(handle.scope, handle.metric, handle.unit, 60, at)
+        handle.series = self._scopes[handle.scope][handle.metric]
+        handle.generation = self._generation
 
     def add_bucket(
         self,
@@ -192,7 +243,7 @@ class MetricStore:
                 tier[start].merge(bucket)
             else:
                 tier[start] = bucket
-                self._grown(at)
+                self._grown(at, tier)
 
     def put(
         self, scope: tuple[str, str], metric: Metric, value: float, unit: str, at: float
@@ -204,7 +255,7 @@ class MetricStore:
             known = start in tier
             tier[start] = Bucket(value)
             if not known:
-                self._grown(at)
+                self._grown(at, tier)
 
     def _tier(
         self, scope: tuple[str, str], metric: Metric, unit: str, resolution: int, at: float
@@ -219,8 +270,13 @@ class MetricStore:
             series.newest = at
         return tier
 
-    def _grown(self, at: float) -> None:
+    def _grown(self, at: float, tier: dict[int, Bucket]) -> None:
+        """Take note of the new last bucket of a tier; the one before it is likely complete."""
         self._buckets += 1
+        if len(tier) > 1:
+            newest = reversed(tier)
+            next(newest)
+            tier[next(newest)].pack()
         if at > self._next_sweep or self._buckets > MAX_BUCKETS:
             self._sweep()
 
@@ -230,6 +286,7 @@ class MetricStore:
         """Move what is older than its resolution is kept for into the next coarser one."""
         now = self._now()
         self._next_sweep = now + _SWEEP_EVERY
+        self._generation += 1
         shorten = 1
         while True:
             for series_by_metric in self._scopes.values():
@@ -301,6 +358,7 @@ class MetricStore:
             for scope in list(self._scopes):
                 if account_id in (None, scope[0]):
                     del self._scopes[scope]
+            self._generation += 1
 
     def size(self) -> tuple[int, int]:
         """How many metrics and how many buckets are held."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from labkit.localaws.call import Call, Reply
+from labkit.localaws.metrics_store import Handle
 
 if TYPE_CHECKING:
     from labkit.localaws.telemetry import Telemetry
@@ -35,22 +36,26 @@ _THROTTLES = frozenset(
 
 
 class _Emit:
-    """Shorthand for one call's samples: same account, region and moment for all of them."""
+    """Collects one call's samples: same account, region and moment for all of them."""
 
-    __slots__ = ("_scope", "_at", "_telemetry", "_namespace")
+    __slots__ = ("_scope", "_telemetry", "_namespace", "_samples")
 
     def __init__(self, telemetry: Telemetry, call: Call, namespace: str) -> None:
         self._telemetry = telemetry
         self._scope = (call.account_id, call.region)
-        self._at = time.time()
         self._namespace = namespace
+        self._samples: list[tuple[Handle, float]] = []
 
     def __call__(
         self, name: str, value: float, unit: str, pairs: tuple[tuple[str, str], ...]
     ) -> None:
-        telemetry = self._telemetry
-        metric = telemetry.known(self._namespace, name, pairs)
-        telemetry.store.add(self._scope, metric, value, unit, self._at)
+        handle = self._telemetry.handle(self._scope, self._namespace, name, pairs, unit)
+        self._samples.append((handle, value))
+
+    def done(self) -> None:
+        """Count everything collected."""
+        if self._samples:
+            self._telemetry.store.count(self._samples, time.time())
 
 
 def _milliseconds(call: Call) -> float:
@@ -95,6 +100,7 @@ def _kinesis(telemetry: Telemetry, call: Call, reply: Reply) -> None:
     if stream:
         emit = _Emit(telemetry, call, "AWS/Kinesis")
         meter(emit, call, reply, (("StreamName", stream),))
+        emit.done()
 
 
 def _stream_name(call: Call) -> str:
@@ -218,6 +224,7 @@ def _sqs(telemetry: Telemetry, call: Call, reply: Reply) -> None:
             emit("NumberOfMessagesDeleted", number, "Count", queue)
     elif operation == "SendMessageBatch":
         _sent_batch(emit, call, reply, queue)
+    emit.done()
     telemetry.touched("AWS/SQS", call, queue[0][1])
 
 
@@ -282,6 +289,7 @@ def _sns(telemetry: Telemetry, call: Call, reply: Reply) -> None:
     if call.operation == "Publish":
         emit("NumberOfMessagesPublished", 1.0, "Count", topic)
         emit("PublishSize", _message_size(params), "Bytes", topic)
+        emit.done()
         return
     entries = params.get("PublishBatchRequestEntries") or ()
     published = reply.body.count(b"<MessageId>") or len(_output(reply).get("Successful") or ())
@@ -289,6 +297,7 @@ def _sns(telemetry: Telemetry, call: Call, reply: Reply) -> None:
         emit("NumberOfMessagesPublished", published, "Count", topic)
         for entry in entries:
             emit("PublishSize", _message_size(entry), "Bytes", topic)
+        emit.done()
 
 
 # -- DynamoDB ------------------------------------------------------------------------------------
@@ -308,6 +317,7 @@ def _dynamodb(telemetry: Telemetry, call: Call, reply: Reply) -> None:
     tables = _tables(call)
     if reply.status >= 400:
         _dynamodb_error(emit, call, reply, tables)
+        emit.done()
         return
     milliseconds = _milliseconds(call)
     output = _output(reply)
@@ -319,6 +329,7 @@ def _dynamodb(telemetry: Telemetry, call: Call, reply: Reply) -> None:
             emit("ReturnedItemCount", returned, "Count", pairs)
     for consumed in _consumed(call, output, tables):
         _emit_capacity(emit, consumed, operation)
+    emit.done()
 
 
 def _emit_capacity(emit: _Emit, consumed: dict[str, Any], operation: str) -> None:
@@ -424,6 +435,7 @@ def _events(telemetry: Telemetry, call: Call, reply: Reply) -> None:
     emit("PutEventsFailedEntriesCount", failed, "Count", ())
     emit("PutEventsLatency", _milliseconds(call), "Milliseconds", ())
     emit("PutEventsRequestSize", len(call.request.get_data()), "Bytes", ())
+    emit.done()
 
 
 METERS: dict[str, Meter] = {

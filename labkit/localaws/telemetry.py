@@ -15,7 +15,7 @@ from labkit.localaws import storage_gauges
 from labkit.localaws.call import Call, Principal, Reply
 from labkit.localaws.gauges import Gauges
 from labkit.localaws.log_ingest import LogIngest
-from labkit.localaws.metrics_store import Metric, MetricStore, dimensions_of
+from labkit.localaws.metrics_store import Handle, Metric, MetricStore, dimensions_of
 from labkit.localaws.service_metrics import METERS
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Telemetry:
         self.logs = LogIngest(aws)
         # Metrics by what they are called with: building one costs more than counting in it.
         self._metrics: dict[tuple, Metric] = {}
+        self._handles: dict[tuple, Handle] = {}
+        self._function_handles: dict[tuple, dict[str, list[Handle]]] = {}
 
     def observe(self, call: Call, reply: Reply) -> None:
         """Meter one answered call."""
@@ -108,6 +110,24 @@ class Telemetry:
             metric = self._metrics[key] = Metric(namespace, name, dimensions_of(pairs))
         return metric
 
+    def handle(
+        self,
+        scope: tuple[str, str],
+        namespace: str,
+        name: str,
+        pairs: tuple[tuple[str, str], ...],
+        unit: str,
+    ) -> Handle:
+        """The handle of a metric in an account and region: the fast way to count into it."""
+        key = (scope, namespace, name, pairs, unit)
+        handle = self._handles.get(key)
+        if handle is None:
+            if len(self._handles) > _MAX_REMEMBERED:
+                self._handles.clear()
+            handle = Handle(scope, self.known(namespace, name, pairs), unit)
+            self._handles[key] = handle
+        return handle
+
     def touched(self, namespace: str, call: Call, resource: str) -> None:
         """Note that a call may have changed what a resource's gauges show."""
         self.gauges.touched(namespace, call.account_id, call.region, resource)
@@ -152,33 +172,54 @@ class Telemetry:
         the version an alias led to. AWS Lambda Developer Guide, "Types of metrics for Lambda
         functions": a throttled request is no invocation and no error.
         """
-        for pairs in _function_dimensions(function_name, resource, executed_version):
-            self._function(pairs, throttled, error, duration_ms, account_id, region, at)
-        if concurrent is not None:
-            where = {"account_id": account_id, "region": region, "at": at}
-            for dimensions in ({}, {"FunctionName": function_name}):
-                self.count("AWS/Lambda", "ConcurrentExecutions", dimensions, concurrent, **where)
-
-    def _function(
-        self,
-        dimensions: Mapping[str, str],
-        throttled: bool,
-        error: bool,
-        duration_ms: float | None,
-        account_id: str | None,
-        region: str | None,
-        at: float | None,
-    ) -> None:
-        where = {"account_id": account_id, "region": region, "at": at}
+        scope = (account_id or self._aws.account_id, region or self._aws.region)
+        handles = self._handles_of_function(scope, function_name, resource, executed_version)
+        samples: list[tuple[Handle, float]] = []
         if throttled:
-            self.count("AWS/Lambda", "Throttles", dimensions, 1.0, **where)
-            return
-        self.count("AWS/Lambda", "Invocations", dimensions, 1.0, **where)
-        # Zeros count as well: they are what makes an average an error rate.
-        self.count("AWS/Lambda", "Errors", dimensions, float(error), **where)
-        self.count("AWS/Lambda", "Throttles", dimensions, 0.0, **where)
-        if duration_ms is not None:
-            self.metric("AWS/Lambda", "Duration", dimensions, duration_ms, "Milliseconds", **where)
+            samples += [(each, 1.0) for each in handles["Throttles"]]
+        else:
+            samples += [(each, 1.0) for each in handles["Invocations"]]
+            # Zeros count as well: they are what makes an average an error rate.
+            samples += [(each, float(error)) for each in handles["Errors"]]
+            samples += [(each, 0.0) for each in handles["Throttles"]]
+            if duration_ms is not None:
+                samples += [(each, duration_ms) for each in handles["Duration"]]
+        if concurrent is not None:
+            samples += [(each, float(concurrent)) for each in handles["ConcurrentExecutions"]]
+        self.store.count(samples, self._aws.clock.now() if at is None else at)
+
+    def _handles_of_function(
+        self,
+        scope: tuple[str, str],
+        function_name: str,
+        resource: str | None,
+        executed_version: str | None,
+    ) -> dict[str, list[Handle]]:
+        key = (scope, function_name, resource, executed_version)
+        known = self._function_handles.get(key)
+        if known is not None:
+            return known
+        sets = _function_dimensions(function_name, resource, executed_version)
+        names = {"Invocations": sets, "Errors": sets, "Throttles": sets, "Duration": sets}
+        # Of these, Lambda tells no aliases apart.
+        names["ConcurrentExecutions"] = sets[:2]
+        known = {
+            name: [
+                self.handle(
+                    scope,
+                    "AWS/Lambda",
+                    name,
+                    tuple(pairs.items()),
+                    "Milliseconds" if name == "Duration" else "Count",
+                )
+                for pairs in of
+            ]
+            for name, of in names.items()
+        }
+        if len(self._function_handles) > _MAX_REMEMBERED:
+            self._function_handles.clear()
+        self._function_handles[key] = known
+        return known
 
     def function_metric(
         self,
