@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -213,3 +215,51 @@ def _policy(**statement: Any) -> str:
     return json.dumps(
         {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]}
     )
+
+
+class Function:
+    """A function that logs every event it gets."""
+
+    CODE = (
+        "import json\n"
+        "def handler(event, context):\n"
+        "    print('EVENT ' + json.dumps(event))\n"
+    )
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self.client = wiring.client("lambda")
+        self.name = wiring.name("function")
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as package:
+            package.writestr("app.py", self.CODE)
+        role = wiring.role("lambda.amazonaws.com", "logs:*")
+        self.arn = self.client.create_function(
+            FunctionName=self.name,
+            Runtime="python3.12",
+            Role=role,
+            Handler="app.handler",
+            Code={"ZipFile": archive.getvalue()},
+        )["FunctionArn"]
+        self.client.get_waiter("function_active_v2").wait(FunctionName=self.name)
+
+    def allow(self, service: str, source_arn: str) -> None:
+        """Let a service invoke this function on behalf of a source."""
+        self.client.add_permission(
+            FunctionName=self.name,
+            StatementId=self._wiring.name("statement"),
+            Action="lambda:InvokeFunction",
+            Principal=service,
+            SourceArn=source_arn,
+        )
+
+    def events(self) -> list[Any]:
+        """Every event the function got, oldest first."""
+        self._wiring.settle()
+        logs, group = self._wiring.client("logs"), f"/aws/lambda/{self.name}"
+        try:
+            found = logs.filter_log_events(logGroupName=group, filterPattern="EVENT")["events"]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        lines = [one["message"].partition("EVENT ")[2] for one in found]
+        return [json.loads(line) for line in lines if line]

@@ -26,6 +26,7 @@ from labkit.localaws import process
 from labkit.localaws.activity import Activity
 from labkit.localaws.call import Principal, ServiceLayer
 from labkit.localaws.clock import Clock
+from labkit.localaws.event_sources.pollers import EventSources
 from labkit.localaws.functions.lookups import Functions
 from labkit.localaws.gateway import Gateway
 from labkit.localaws.http_server import Answer, LoopbackServer
@@ -48,6 +49,7 @@ LAYERS: dict[str, str] = {
     "organizations": "organizations:OrganizationsLayer",
     "sns": "sns:SnsLayer",
     "events": "events:EventsLayer",
+    "ses": "ses:SesLayer",
     "sqs": "sqs:SqsLayer",
     "lambda": "lambda_:LambdaLayer",
     "kinesis": "kinesis:KinesisLayer",
@@ -100,6 +102,7 @@ class LocalAws:
         self.functions.on_deleted.append(lambda arn, version: self._retire(arn, version))
         self.identity.resource_policies.register("lambda", lambda arn: function_policy(self, arn))
         self.invocations = Invocations(self)
+        self.event_sources = EventSources(self)
         self.gateway.control = self._control
 
     # -- for the parts -----------------------------------------------------------------------

@@ -1,0 +1,80 @@
+"""moto is bent in a few places; these tests fail when moto changes under one of them."""
+
+from __future__ import annotations
+
+import inspect
+
+from moto.events import models as events_models
+from moto.iam.access_control import PermissionResult
+from moto.moto_server import werkzeug_app
+from moto.s3 import models as s3_models
+from moto.s3 import notifications as s3_notifications
+from moto.s3 import responses as s3_responses
+from moto.sns import models as sns_models
+
+from labkit.localaws import moto_hooks
+
+
+def source(thing: object) -> str:
+    """The source of a part of moto, unbent."""
+    return inspect.getsource(inspect.getmodule(thing))
+
+
+def test_the_flag_that_keeps_cross_origin_headers_away():
+    assert isinstance(werkzeug_app.DISABLE_GLOBAL_CORS, bool)
+    assert "DISABLE_GLOBAL_CORS" in inspect.getsource(werkzeug_app.create_backend_app)
+    before = werkzeug_app.DISABLE_GLOBAL_CORS
+    app = moto_hooks.create_backend_app("sqs")
+    assert app.config["PROPAGATE_EXCEPTIONS"] is True and not app.debug
+    assert before == werkzeug_app.DISABLE_GLOBAL_CORS
+    assert not app.after_request_funcs
+
+
+def test_s3_calls_what_is_silenced_through_its_module():
+    text = source(s3_models)
+    assert "notifications.send_event(" in text
+    assert "notifications.send_test_event(" in text
+    assert "events_send_notification(" in text
+    assert "import send_event" not in text and "import send_test_event" not in text
+    for name in ("send_event", "send_test_event"):
+        assert callable(getattr(s3_notifications, name))
+
+
+def test_s3_asks_its_bucket_about_permissions_and_nobody_else():
+    assert "bucket.get_permission(" in source(s3_responses)
+    assert callable(s3_models.FakeBucket.get_permission)
+    assert {"PERMITTED", "DENIED"} <= set(PermissionResult.__members__)
+
+
+def test_sns_delivers_through_its_subscriptions():
+    publish = inspect.getsource(sns_models.Topic.publish)
+    assert "subscription.publish(" in publish
+    assert callable(sns_models.Subscription.publish)
+
+
+def test_events_deliver_through_their_rules():
+    assert "rule.send_to_targets(" in source(events_models)
+    assert callable(events_models.Rule.send_to_targets)
+
+
+def test_what_is_silenced_says_nothing(monkeypatch):
+    for module, name in (
+        (s3_notifications, "send_event"),
+        (s3_notifications, "send_test_event"),
+        (s3_models, "events_send_notification"),
+        (s3_models.FakeBucket, "get_permission"),
+        (sns_models.Subscription, "publish"),
+        (events_models.Rule, "send_to_targets"),
+    ):
+        # Remembered, and put back after the test.
+        monkeypatch.setattr(module, name, getattr(module, name))
+    moto_hooks.silence_s3()
+    moto_hooks.silence_sns()
+    moto_hooks.silence_events()
+    assert s3_notifications.send_event("account", "event", None, None) is None
+    assert s3_notifications.send_test_event("account", None) is None
+    assert s3_models.events_send_notification(source="aws.s3") is None
+    bucket = object.__new__(s3_models.FakeBucket)
+    assert bucket.get_permission("s3:GetObject", "x") is PermissionResult.PERMITTED
+    assert object.__new__(sns_models.Subscription).publish("x", "y") is None
+    assert object.__new__(events_models.Rule).send_to_targets({}) is None
