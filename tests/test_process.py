@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
@@ -133,3 +135,61 @@ def _process(pid):
         return psutil.Process(pid)
     except psutil.NoSuchProcess:
         return None
+
+
+HANDLER = """
+import subprocess, sys, time
+
+def handler(event, context):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    if event.get("hang"):
+        while True:
+            pass
+    return child.pid
+"""
+
+
+def _deploy(running):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("main.py", HANDLER)
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        },
+    }
+    role = client(running, "iam").create_role(
+        RoleName="spawns", AssumeRolePolicyDocument=json.dumps(trust)
+    )["Role"]["Arn"]
+    functions = client(running, "lambda")
+    functions.create_function(
+        FunctionName="spawns",
+        Runtime="python3.13",
+        Role=role,
+        Handler="main.handler",
+        Timeout=60,
+        Code={"ZipFile": archive.getvalue()},
+    )
+    return functions
+
+
+@pytest.mark.parametrize("how", ["killed hard", "told to stop"])
+def test_everything_it_started_ends_with_it(own_runtime_dir, how):
+    running = process.ensure()
+    functions = _deploy(running)
+    answer = functions.invoke(FunctionName="spawns", Payload=b"{}")
+    assert json.loads(answer["Payload"].read()) > 0, "the handler's own child was started"
+    functions.invoke(FunctionName="spawns", InvocationType="Event", Payload=b'{"hang": true}')
+    server = psutil.Process(running.pid)
+    # Environments are frozen or busy; none of that may keep them alive.
+    family = server.children(recursive=True)
+    assert len(family) >= 2
+    if how == "killed hard":
+        server.kill()
+    else:
+        process.stop()
+    _, alive = psutil.wait_procs(family, timeout=15)
+    assert [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []

@@ -98,8 +98,10 @@ class LocalAws:
         self.environments = environments(self, sessions)
         self.on_close(self.environments.close)
         self.gateway.layers = {service: _load(where)(self) for service, where in LAYERS.items()}
-        self.functions.on_changed.append(lambda arn, version: self._retire(arn, version))
-        self.functions.on_deleted.append(lambda arn, version: self._retire(arn, version))
+        self.functions.on_changed.append(self._retire)
+        # The first function made has the runtime get ready, so that its first call need not wait.
+        self.functions.on_changed.append(self._prepare)
+        self.functions.on_deleted.append(self._retire)
         self.identity.resource_policies.register("lambda", lambda arn: function_policy(self, arn))
         self.invocations = Invocations(self)
         self.event_sources = EventSources(self)
@@ -151,6 +153,10 @@ class LocalAws:
 
     def _retire(self, function_arn: str, version: str | None) -> None:
         self.environments.retire(function_arn, version)
+
+    def _prepare(self, *_: object) -> None:
+        self.functions.on_changed.remove(self._prepare)
+        self.environments.prepare()
 
     def on_close(self, close: Callable[[], None]) -> None:
         """Have *close* called when the local AWS ends, last registered first."""
