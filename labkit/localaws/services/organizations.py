@@ -14,6 +14,7 @@ from moto.iam.models import iam_backends
 from labkit.localaws.call import Call, Forward, Reply, ServiceLayer
 
 DEFAULT_ROLE = "OrganizationAccountAccessRole"
+ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 
 
 class OrganizationsLayer(ServiceLayer):
@@ -33,27 +34,28 @@ class OrganizationsLayer(ServiceLayer):
 
 
 def make_access_role(account_id: str, trusted_account_id: str, name: str) -> None:
-    """The role in a new account; there is nobody in it yet who could make it through the API."""
+    """The role in a new account; there is nobody in it yet who could make it through the API.
+
+    moto makes one that may do nothing.
+    """
     backend = iam_backends[account_id]["aws"]
-    if any(role.name == name for role in list(backend.roles.values())):
-        return
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{trusted_account_id}:root"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-    backend.create_role(
-        role_name=name,
-        assume_role_policy_document=json.dumps(trust),
-        path="/",
-        permissions_boundary=None,
-        description="",
-        tags=[],
-        max_session_duration="3600",
-    )
-    backend.attach_role_policy("arn:aws:iam::aws:policy/AdministratorAccess", name)
+    roles = {role.name: role for role in list(backend.roles.values())}
+    if name not in roles:
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{trusted_account_id}:root"},
+            "Action": "sts:AssumeRole",
+        }
+        roles[name] = backend.create_role(
+            role_name=name,
+            assume_role_policy_document=json.dumps(
+                {"Version": "2012-10-17", "Statement": [statement]}
+            ),
+            path="/",
+            permissions_boundary=None,
+            description="",
+            tags=[],
+            max_session_duration="3600",
+        )
+    if ADMINISTRATOR not in roles[name].managed_policies:
+        backend.attach_role_policy(ADMINISTRATOR, name)
