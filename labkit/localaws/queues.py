@@ -259,7 +259,13 @@ class MessageQueue:
         """When the next hidden message becomes visible; None when none is hidden."""
         with self._guard:
             self._surface(now)
-            return min((when for when, _, _ in self._live_hidden()), default=None)
+            # Deleted messages and changed visibilities leave entries behind.
+            while self._hidden:
+                when, _, message = self._hidden[0]
+                if not message.deleted and message.visible_at == when:
+                    return when
+                heapq.heappop(self._hidden)
+            return None
 
     def messages(self) -> list[Message]:
         """Every message that is not deleted, oldest first."""

@@ -6,10 +6,12 @@ every receive, waits inside its own lock and knows no in-flight limit, so the da
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 import threading
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import moto.backends
@@ -39,6 +41,7 @@ class SqsLayer(ServiceLayer):
         self._messages: dict[str, tuple[float, MessageQueue]] = {}
         self._purged: dict[str, float] = {}
         self._moves: dict[str, dict[str, Any]] = {}
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
 
     # -- for other parts of the local AWS ----------------------------------------------------
 
@@ -54,8 +57,28 @@ class SqsLayer(ServiceLayer):
             # A queue deleted and made again under its name starts empty.
             if known is None or known[0] != found.created_timestamp:
                 known = (found.created_timestamp, MessageQueue(fifo=bool(found.fifo_queue)))
+                known[1].listen(functools.partial(self._news, arn))
                 self._messages[arn] = known
         return found, known[1]
+
+    def watch(self, arn: str, listener: Callable[[], None]) -> Callable[[], None]:
+        """Have *listener* called whenever a queue of this ARN may have something new.
+
+        Also when the queue does not exist yet, or is deleted and made again. Returns how to stop.
+        """
+        with self._guard:
+            self._watchers.setdefault(arn, []).append(listener)
+
+        def stop() -> None:
+            with self._guard:
+                if listener in self._watchers.get(arn, ()):
+                    self._watchers[arn].remove(listener)
+
+        return stop
+
+    def _news(self, arn: str) -> None:
+        for listener in list(self._watchers.get(arn, ())):
+            listener()
 
     def receive(
         self, arn: str, most: int, visibility_timeout: float | None = None
