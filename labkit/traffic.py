@@ -146,7 +146,7 @@ def drain(lab: Lab, outcome: Outcome, timeout: float = 900.0) -> Outcome:
     with progress("Waiting until the pipeline has drained") as shown:
         while True:
             if lab.control is not None:
-                _settle(lab, outcome, shown)
+                _settle(lab, shown)
             _look(lab, outcome)
             shown.text = _counted(outcome)
             if not outcome.unfinished or time.monotonic() - started > timeout:
@@ -172,12 +172,11 @@ def process(lab: Lab, records: Sequence[RawOrder]) -> Outcome:
     return outcome
 
 
-def _settle(lab: Lab, outcome: Outcome, shown: Progress) -> None:
-    """Wait until the local AWS rests, counting orders now and then for the eyes of the learner."""
+def _settle(lab: Lab, shown: Progress) -> None:
+    """Wait until the local AWS rests; it tells meanwhile how much is still to be done."""
     assert lab.control is not None
-    while not lab.control.settle(timeout=2.0)["settled"]:
-        _look_at_table(lab, outcome)
-        shown.text = _counted(outcome)
+    while not (answer := lab.control.settle(timeout=1.0))["settled"]:
+        shown.text = f"{sum(answer['unfinished'].values())} pieces of work to go"
 
 
 def _look(lab: Lab, outcome: Outcome) -> None:

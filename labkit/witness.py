@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
 from typing import Any, TypeVar
 
 from labkit import logs, metrics, reading, traffic
@@ -23,6 +22,25 @@ from labkit.session import Lab
 from labkit.waiting import looks
 
 Found = TypeVar("Found")
+
+
+def once(make: Callable[[Any], Found]) -> property:
+    """A property that is made when first asked for; what went wrong then is remembered as well."""
+    name = make.__name__
+
+    def get(self: Witness) -> Found:
+        if name not in self._known:
+            try:
+                self._known[name] = (make(self), None)
+            except Exception as problem:
+                self._known[name] = (None, problem)
+        found, problem = self._known[name]
+        if problem is not None:
+            raise problem
+        return found
+
+    return property(get, doc=make.__doc__)
+
 
 HIGH = Decimal("300.01")
 # On a real account, what was done shows after a while: messages in seconds, metrics in minutes.
@@ -40,8 +58,9 @@ class Witness:
         self.lab = lab
         self.name = uuid.uuid4().hex[:8]
         self.outcome: traffic.Outcome | None = None
+        self._known: dict[str, tuple[Any, Exception | None]] = {}
 
-    @cached_property
+    @once
     def started(self) -> datetime:
         """The time before anything was sent (UTC), and with it, what the stream had counted."""
         started = self.lab.clock.stamp()
@@ -55,13 +74,13 @@ class Witness:
         """The order sent as a test event; not of high value."""
         return {"OrderId": f"TEST-{self.name}", "Amount": 42.5}
 
-    @cached_property
+    @once
     def test(self) -> traffic.Invocation:
         """What the function answered to the test event."""
         _ = self.started
         return traffic.invoke(self.lab, self.test_order)
 
-    @cached_property
+    @once
     def sent(self) -> traffic.Outcome:
         """What became of the order that went through S3, once the pipeline had drained."""
         _ = self.started
@@ -71,14 +90,14 @@ class Witness:
         record = RawOrder(f"witness-{self.name}", json.dumps(order).encode(), "verification")
         return traffic.process(self.lab, [record])
 
-    @cached_property
+    @once
     def order(self) -> dict[str, Any]:
         """The order above 300 that went through S3."""
         taken = self._taken(self.sent)
         assert taken is not None
         return taken[1]
 
-    @cached_property
+    @once
     def key(self) -> str:
         """The S3 key of that order."""
         taken = self._taken(self.sent)
@@ -92,7 +111,7 @@ class Witness:
 
     # -- seeing ------------------------------------------------------------------------------
 
-    @cached_property
+    @once
     def item(self) -> dict[str, Any] | None:
         """The order's item in the table, or None."""
         order_id = self.order_id
@@ -101,7 +120,7 @@ class Witness:
             lambda: reading.items(self.lab, [order_id]).get(order_id),
         )
 
-    @cached_property
+    @once
     def messages(self) -> list[Message]:
         """All messages in HighValueQueue, once those of the order can be seen."""
         order_id = self.order_id
@@ -124,13 +143,13 @@ class Witness:
         """The topic's notifications about the order, as the queue got them."""
         return [m for m in _about(self.messages, self.order_id) if m.notification is not None]
 
-    @cached_property
+    @once
     def mails(self) -> list[Mail]:
         """The mails about the order; read from the lab's mailbox."""
         order_id = self.order_id
         return self.lab.mailbox.containing(order_id)
 
-    @cached_property
+    @once
     def records(self) -> list[StreamRecord]:
         """All records that came onto the stream since the start, once the order's is there."""
         order_id = self.order_id
@@ -143,7 +162,7 @@ class Witness:
         self._seen("Waiting for the record on the stream", look)
         return kept
 
-    @cached_property
+    @once
     def log(self) -> list[LogLine]:
         """What the function logged since the start, once the end of its last run is there."""
         key, test = self.key, self.test
@@ -157,7 +176,7 @@ class Witness:
         self._seen("Waiting for the function's log", look)
         return kept
 
-    @cached_property
+    @once
     def counted(self) -> tuple[float, float]:
         """How many records CloudWatch had counted on the stream before, and has counted now."""
         started, _ = self.started, self.sent
