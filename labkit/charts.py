@@ -98,7 +98,7 @@ def amounts(values: Iterable[Any]) -> Chart:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         text = (
             f"{len(numbers)} orders between {numbers.min():,.2f} and {numbers.max():,.2f} EUR, "
-            f"half of them below {np.median(numbers):,.2f}; {len(high)} are above 300 and were "
+            f"half of them below {np.median(numbers):,.2f}; {len(high)} are above 300 and are "
             f"announced ({len(high) / len(numbers):.0%}), {len(low)} are not."
         )
     return Chart(figure, text)
