@@ -119,7 +119,7 @@ def read_call(request: Request, account_id: str) -> Call:
     # Read first: once a form has been parsed off the stream, the raw body is gone.
     request.get_data(cache=True)
     service, region = identify_service(request)
-    request_id = _s3_request_id() if service == "s3" else str(uuid.uuid4())
+    request_id = new_s3_request_id() if service == "s3" else str(uuid.uuid4())
     call = Call(service, "", {}, region, account_id, request_id, request)
     model = service_model(service)
     if model is None:
@@ -289,7 +289,8 @@ def s3_host_id(request_id: str) -> str:
     return base64.b64encode(hashlib.sha512(request_id.encode()).digest()[:57]).decode()
 
 
-def _s3_request_id() -> str:
+def new_s3_request_id() -> str:
+    """A request id as S3 makes them up: sixteen letters and digits."""
     return base64.b32encode(secrets.token_bytes(10)).decode()
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.localaws import moto_hooks, protocol
 from labkit.localaws.call import AwsError, Call, Forward, Reply, ServiceLayer
-from labkit.localaws.services import s3_events, s3_notifications
+from labkit.localaws.services import s3_events, s3_lifecycle_rules, s3_notifications
 from labkit.localaws.services.s3_events import Change
+from labkit.localaws.services.s3_lifecycle import DEFAULT_MINIMUM, Lifecycles
 
 if TYPE_CHECKING:
     from moto.s3.models import FakeBucket, FakeKey
@@ -23,6 +24,16 @@ log = logging.getLogger(__name__)
 
 # A destination that fails (not: refuses) is tried again after so many seconds of lab time.
 _RETRY_SECONDS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0)
+
+
+# The current object's answers to these tell when a lifecycle rule will expire it.
+_SHOW_EXPIRATION = (
+    "PutObject",
+    "CopyObject",
+    "CompleteMultipartUpload",
+    "HeadObject",
+    "GetObject",
+)
 
 
 class S3Layer(ServiceLayer):
@@ -37,6 +48,7 @@ class S3Layer(ServiceLayer):
         self._configurations: weakref.WeakKeyDictionary[
             FakeBucket, s3_notifications.NotificationConfiguration
         ] = weakref.WeakKeyDictionary()
+        self._lifecycles = Lifecycles(aws, self._tell_of_lifecycle)
         self._sequencers = s3_events.sequencers()
         self._guard = threading.Lock()
 
@@ -47,6 +59,8 @@ class S3Layer(ServiceLayer):
         def answer(call: Call, forward: Forward) -> Any:
             result = method(call, forward) if method is not None else forward()
             if isinstance(result, Reply):
+                if operation in _SHOW_EXPIRATION and result.ok:
+                    self._show_expiration(call, result)
                 # boto3 would take moto's own id for the request's.
                 result.headers.pop("x-amzn-requestid", None)
                 result.headers.update(protocol.s3_id_headers(call))
@@ -148,7 +162,14 @@ class S3Layer(ServiceLayer):
 
     def CreateMultipartUpload(self, call: Call, forward: Forward) -> Reply:
         """A new upload, with its encryption named."""
-        return self._encrypted(forward())
+        reply = self._encrypted(forward())
+        if reply.ok:
+            upload_id = reply.parsed()["UploadId"]
+            with self.aws.lock("s3", call.account_id):
+                upload = self._bucket(call).multiparts.get(upload_id)
+                if upload is not None:
+                    self._lifecycles.began(upload)
+        return reply
 
     def UploadPart(self, call: Call, forward: Forward) -> Reply:
         """A part stored, with its encryption named."""
@@ -165,6 +186,40 @@ class S3Layer(ServiceLayer):
         }
         return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
 
+    # -- lifecycle -----------------------------------------------------------------------------
+
+    def PutBucketLifecycleConfiguration(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """Give the bucket lifecycle rules; they are carried out at every midnight, UTC."""
+        with self.aws.lock("s3", call.account_id):
+            bucket = self._bucket(call)
+        minimum = call.params.get("TransitionDefaultMinimumObjectSize") or DEFAULT_MINIMUM
+        if minimum not in (DEFAULT_MINIMUM, "varies_by_storage_class"):
+            raise AwsError(
+                "InvalidRequest", f"Invalid TransitionDefaultMinimumObjectSize found: {minimum}"
+            )
+        rules = s3_lifecycle_rules.read_rules(call.params.get("LifecycleConfiguration"))
+        with self.aws.lock("s3", call.account_id):
+            self._lifecycles.put(bucket, rules, minimum)
+        return {"TransitionDefaultMinimumObjectSize": minimum}
+
+    def GetBucketLifecycleConfiguration(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """The bucket's lifecycle rules."""
+        with self.aws.lock("s3", call.account_id):
+            kept = self._lifecycles.get(self._bucket(call))
+        if kept is None:
+            raise AwsError(
+                "NoSuchLifecycleConfiguration",
+                "The lifecycle configuration does not exist",
+                404,
+                BucketName=call.params["Bucket"],
+            )
+        return {"Rules": kept[0], "TransitionDefaultMinimumObjectSize": kept[1]}
+
+    def DeleteBucketLifecycle(self, call: Call, forward: Forward) -> None:
+        """Take the bucket's lifecycle rules away."""
+        with self.aws.lock("s3", call.account_id):
+            self._lifecycles.delete(self._bucket(call))
+
     # -- how -----------------------------------------------------------------------------------
 
     def _encrypted(self, reply: Reply) -> Reply:
@@ -172,6 +227,42 @@ class S3Layer(ServiceLayer):
         if reply.ok and not customer:
             reply.headers.setdefault("x-amz-server-side-encryption", "AES256")
         return reply
+
+    def _show_expiration(self, call: Call, reply: Reply) -> None:
+        if call.params.get("VersionId"):
+            return
+        with self.aws.lock("s3", call.account_id):
+            text = self._lifecycles.header(self._bucket(call), call.params["Key"])
+        if text is not None:
+            reply.headers["x-amz-expiration"] = text
+
+    def _tell_of_lifecycle(self, bucket: FakeBucket, event: str, key: str, version: Any) -> None:
+        """Tell of what a rule did, which nobody asked for just now; under the lock."""
+        configuration = self._configurations.get(bucket)
+        if configuration is None:
+            return
+        request_id = protocol.new_s3_request_id()
+        version_id = getattr(version, "version_id", None)
+        with self._guard:
+            sequencer = next(self._sequencers)
+        self.tell(
+            configuration,
+            Change(
+                event_name=event,
+                bucket=bucket.name,
+                bucket_region=bucket.region_name,
+                key=key,
+                when=self.aws.clock.now(),
+                account_id=bucket.account_id,
+                principal_id="s3.amazonaws.com",
+                source_ip="s3.amazonaws.com",
+                request_id=request_id,
+                host_id=protocol.s3_host_id(request_id),
+                size=getattr(version, "size", None),
+                version_id=None if version_id in (None, "null") else str(version_id),
+                sequencer=sequencer,
+            ),
+        )
 
     def _change(self, call: Call, forward: Forward, event: str, *, ordered: bool = True) -> Reply:
         """moto's answer to *call*, having told of the change it made."""
