@@ -27,6 +27,7 @@ from labkit.localaws.activity import Activity
 from labkit.localaws.call import Principal, ServiceLayer
 from labkit.localaws.clock import Clock
 from labkit.localaws.event_sources.pollers import EventSources
+from labkit.localaws.function_urls import FunctionUrls
 from labkit.localaws.functions.lookups import Functions
 from labkit.localaws.gateway import Gateway
 from labkit.localaws.http_server import Answer, LoopbackServer
@@ -104,6 +105,7 @@ class LocalAws:
         self.functions.on_deleted.append(self._retire)
         self.identity.resource_policies.register("lambda", lambda arn: function_policy(self, arn))
         self.invocations = Invocations(self)
+        FunctionUrls(self)
         self.event_sources = EventSources(self)
         self.gateway.control = self._control
 
