@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labkit.localaws.call import AwsError, Call, Principal
-from labkit.localaws.iam import browser, signature
+from labkit.localaws.iam import browser, claims, signature
 from labkit.localaws.iam.accounts import Accounts
 from labkit.localaws.iam.auth_errors import refusal
 from labkit.localaws.iam.sessions import Session, Sessions
@@ -44,7 +44,7 @@ class Authentication:
         """Who signed *call*, or None when nobody did; raises the service's error otherwise."""
         if browser.is_form(call):
             return self._form(call)
-        claim = signature.read_claim(call)
+        claim = claims.read_claim(call)
         if claim is None:
             return self._version_two(call) if call.service == "s3" else None
         credential = self._credential(call, claim.access_key_id, claim.token)

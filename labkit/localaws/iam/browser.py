@@ -22,7 +22,8 @@ from botocore.auth import HmacV1Auth
 
 from labkit.localaws.call import AwsError, Call
 from labkit.localaws.iam.auth_errors import refusal
-from labkit.localaws.iam.signature import Scope, signing_key
+from labkit.localaws.iam.claims import Scope
+from labkit.localaws.iam.signature import signing_key
 
 _CONDITIONS_NOT_ASKED = {"policy", "x-amz-signature", "signature", "awsaccesskeyid", "file"}
 
