@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.generated import ROOT, rendered
+from generated import ROOT, rendered
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
