@@ -177,8 +177,9 @@ def clean(lab: Lab) -> Cleaned:
         cleaned.left = existing(lab)
     left = {(found.kind, found.id) for found in cleaned.left}
     cleaned.removed = [f for f in cleaned.removed if (f.kind, f.id) not in left]
-    for found in cleaned.removed:
-        lab.ledger.gone(found.kind.name, found.id)
+    for entry in lab.ledger.entries():
+        if (BY_NAME.get(entry.kind), entry.id) not in left:
+            lab.ledger.gone(entry.kind, entry.id)
     return cleaned
 
 

@@ -195,14 +195,15 @@ class Mailbox:
         """The mails with *text* in their body or subject, oldest first."""
         return [mail for mail in self.mails() if text in mail.body or text in mail.subject]
 
-    def confirm(self, sns: object, topic_arn: str) -> str | None:
+    def confirm(self, sns: object, topic_arn: str, since: datetime | None = None) -> str | None:
         """Follow the newest confirmation link for *topic_arn*; the subscription's ARN, or None.
 
-        *sns* is a boto3 client: the link calls ``ConfirmSubscription``, and so does this.
+        *sns* is a boto3 client: the link calls ``ConfirmSubscription``, and so does this. *since*
+        leaves older mails alone: their topic may have been deleted and made again.
         """
         for mail in reversed(self.mails()):
             found = mail.confirmation
-            if found and found[0] == topic_arn:
+            if found and found[0] == topic_arn and (since is None or mail.time >= since):
                 answer = sns.confirm_subscription(TopicArn=found[0], Token=found[1])  # type: ignore[attr-defined]
                 return answer["SubscriptionArn"]
         return None

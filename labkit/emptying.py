@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+# As many as one DeleteObjects takes.
+_AT_ONCE = 1000
+
 
 def bucket(s3: Any, name: str) -> None:
     """Delete every object, every version of it, every delete marker, every unfinished upload."""
     batch: list[dict[str, str]] = []
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=name):
+    for page in s3.get_paginator("list_object_versions").paginate(
+        Bucket=name, PaginationConfig={"PageSize": _AT_ONCE}
+    ):
         for found in page.get("Versions", []) + page.get("DeleteMarkers", []):
             batch.append({"Key": found["Key"], "VersionId": found["VersionId"]})
-    # A thousand is what one DeleteObjects takes.
-    for start in range(0, len(batch), 1000):
+    for start in range(0, len(batch), _AT_ONCE):
         answer = s3.delete_objects(
-            Bucket=name, Delete={"Objects": batch[start : start + 1000], "Quiet": True}
+            Bucket=name, Delete={"Objects": batch[start : start + _AT_ONCE], "Quiet": True}
         )
         for problem in answer.get("Errors", []):
             raise RuntimeError(f"{problem['Key']}: {problem['Code']} {problem.get('Message', '')}")

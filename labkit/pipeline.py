@@ -353,13 +353,14 @@ def _subscribe_person(lab: Lab, address: str) -> str:
         for found in page["Subscriptions"]:
             if found["Endpoint"] == address and found["SubscriptionArn"].startswith("arn:"):
                 return found["SubscriptionArn"]
+    since = lab.clock.stamp()
     sns.subscribe(TopicArn=lab.names.topic_arn, Protocol="email", Endpoint=address)
     if not lab.mailbox.readable:
         return "PendingConfirmation"
     return until(
         lab,
         f"Waiting for the mail that asks {address} to confirm",
-        lambda: lab.mailbox.confirm(sns, lab.names.topic_arn),
+        lambda: lab.mailbox.confirm(sns, lab.names.topic_arn, since),
         timeout=10,
     )
 

@@ -142,7 +142,7 @@ def drain(lab: Lab, outcome: Outcome, timeout: float = 900.0) -> Outcome:
     """
     started = time.monotonic()
     pause, wait = threading.Event(), 1.0
-    moved = timedelta()
+    moved, idle = timedelta(), False
     with progress("Waiting until the pipeline has drained") as shown:
         while True:
             if lab.control is not None:
@@ -156,8 +156,12 @@ def drain(lab: Lab, outcome: Outcome, timeout: float = 900.0) -> Outcome:
                 wait = min(wait * 1.5, 10.0)
                 continue
             step = _until_retry(lab)
-            if step is None or moved > _LONGEST_WAY:
+            if moved > _LONGEST_WAY or (step is None and idle):
                 break
+            # What was due may have begun while we looked: only a second look can tell.
+            idle = step is None
+            if step is None:
+                continue
             lab.clock.advance(seconds=step.total_seconds())
             moved += step
     outcome.seconds = time.monotonic() - started

@@ -54,12 +54,15 @@ def test_the_whole_pipeline_goes_and_a_second_look_finds_nothing(pipeline):
     assert lab.ledger.entries() == []
 
 
-def test_more_objects_than_one_call_deletes_go_too(lab):
+def test_more_objects_than_one_call_deletes_go_too(lab, monkeypatch):
+    monkeypatch.setattr("labkit.emptying._AT_ONCE", 10)
     s3 = lab.client("s3")
     s3.create_bucket(Bucket="cleanup-many")
-    for number in range(1005):
+    for number in range(25):
         s3.put_object(Bucket="cleanup-many", Key=f"{number:04d}", Body=b"")
-    cleaned = cleanup.clean(lab)
+    with lab.calls.watch() as seen:
+        cleaned = cleanup.clean(lab)
+    assert len(seen.of("s3", "DeleteObjects")) == 3
     assert cleaned.ok and "cleanup-many" in [found.id for found in cleaned.removed]
 
 
