@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from urllib.parse import unquote_plus
 
 import pytest
@@ -435,3 +436,43 @@ def test_a_trace_header_goes_along(wiring):
         bucket.s3.meta.events.unregister("before-sign.s3.PutObject", trace_it)
     (message,) = bucket.queue.messages()
     assert message["Attributes"]["AWSTraceHeader"] == trace
+
+
+def test_a_browsers_upload_is_told_of(wiring):
+    bucket = Bucket(wiring)
+    # It expires by the lab's clock, which other tests have moved.
+    form = bucket.s3.generate_presigned_post(
+        bucket.name, "form/${filename}", ExpiresIn=1_000_000_000
+    )
+    line = "--edge\r\nContent-Disposition: form-data; name="
+    fields = "".join(
+        f'{line}"{name}"\r\n\r\n{value}\r\n' for name, value in form["fields"].items()
+    )
+    file = f'{line}"file"; filename="a b.txt"\r\n\r\nhello\r\n--edge--\r\n'
+    request = urllib.request.Request(
+        form["url"],
+        data=(fields + file).encode(),
+        headers={"Content-Type": "multipart/form-data; boundary=edge"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 204
+    (record,) = bucket.records()
+    assert record["eventName"] == "ObjectCreated:Post"
+    assert record["s3"]["object"]["key"] == "form/a+b.txt"
+
+
+def test_a_restored_object_is_told_of_twice(wiring):
+    bucket = Bucket(wiring, "s3:ObjectRestore:*")
+    where = {"Bucket": bucket.name, "Key": "a"}
+    bucket.s3.put_object(**where, Body=b"12", StorageClass="GLACIER")
+    bucket.s3.restore_object(**where, RestoreRequest={"Days": 1})
+    begun, done = bucket.records()
+    assert [one["eventName"] for one in (begun, done)] == [
+        "ObjectRestore:Post",
+        "ObjectRestore:Completed",
+    ]
+    assert begun["s3"]["object"]["size"] == 2
+    assert done["userIdentity"]["principalId"].startswith("AmazonCustomer:A")
+    restored = done["glacierEventData"]["restoreEventData"]
+    assert restored["lifecycleRestoreStorageClass"] == "GLACIER"
+    assert restored["lifecycleRestorationExpiryTime"].endswith("Z")

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import uuid
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labkit.localaws import moto_hooks, protocol
 from labkit.localaws.call import AwsError, Call, Forward, Reply, ServiceLayer
-from labkit.localaws.services import s3_events, s3_lifecycle_rules, s3_notifications
-from labkit.localaws.services.s3_events import Change
+from labkit.localaws.services import s3_lifecycle_rules, s3_notifications
+from labkit.localaws.services.s3_delivery import Notifier
+from labkit.localaws.services.s3_events import owner_principal_id
 from labkit.localaws.services.s3_lifecycle import DEFAULT_MINIMUM, Lifecycles
+from labkit.localaws.services.s3_lifecycle_rules import epoch
 
 if TYPE_CHECKING:
     from moto.s3.models import FakeBucket, FakeKey
 
     from labkit.localaws.server import LocalAws
-
-log = logging.getLogger(__name__)
-
-# A destination that fails (not: refuses) is tried again after so many seconds of lab time.
-_RETRY_SECONDS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0)
-
 
 # The current object's answers to these tell when a lifecycle rule will expire it.
 _SHOW_EXPIRATION = (
@@ -34,6 +26,7 @@ _SHOW_EXPIRATION = (
     "HeadObject",
     "GetObject",
 )
+_CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
 
 
 class S3Layer(ServiceLayer):
@@ -44,17 +37,13 @@ class S3Layer(ServiceLayer):
     def __init__(self, aws: LocalAws) -> None:
         super().__init__(aws)
         moto_hooks.silence_s3()
-        # A configuration lives and dies with moto's bucket.
-        self._configurations: weakref.WeakKeyDictionary[
-            FakeBucket, s3_notifications.NotificationConfiguration
-        ] = weakref.WeakKeyDictionary()
+        self._notifier = Notifier(aws)
         self._lifecycles = Lifecycles(aws, self._tell_of_lifecycle)
-        self._sequencers = s3_events.sequencers()
-        self._guard = threading.Lock()
 
     def handler(self, operation: str) -> Callable[[Call, Forward], Any] | None:
         """The method for *operation*, with S3's request ids added to whatever it answers."""
-        method = super().handler(operation)
+        # The API's model has no name for a browser's form; the front door has none for it either.
+        method = super().handler(operation) if operation else self._form
 
         def answer(call: Call, forward: Forward) -> Any:
             result = method(call, forward) if method is not None else forward()
@@ -83,14 +72,14 @@ class S3Layer(ServiceLayer):
             s3_notifications.validate_destinations(
                 self.aws, configuration.rules, name, account_id
             )
-            self._send_test_events(call, configuration, name, account_id)
+            self._notifier.send_test_events(call, configuration, account_id)
         with self.aws.lock("s3", call.account_id):
-            self._configurations[bucket] = configuration
+            self._notifier.put(bucket, configuration)
 
     def GetBucketNotificationConfiguration(self, call: Call, forward: Forward) -> dict[str, Any]:
         """The configuration as it was put, with the ids S3 made up."""
         with self.aws.lock("s3", call.account_id):
-            configuration = self._configurations.get(self._bucket(call))
+            configuration = self._notifier.get(self._bucket(call))
         return configuration.shape if configuration is not None else {}
 
     # -- changes of objects -------------------------------------------------------------------
@@ -98,6 +87,17 @@ class S3Layer(ServiceLayer):
     def PutObject(self, call: Call, forward: Forward) -> Reply:
         """Store an object and tell."""
         return self._encrypted(self._change(call, forward, "ObjectCreated:Put"))
+
+    def _form(self, call: Call, forward: Forward) -> Reply:
+        """What the front door knows no operation for: a browser's upload, or nothing of ours."""
+        request = call.request
+        if request.method != "POST" or request.mimetype != "multipart/form-data":
+            return forward()
+        file = request.files.get("file")
+        name = file.filename if file is not None else ""
+        call.params["Bucket"] = request.path.strip("/").split("/")[0]
+        call.params["Key"] = request.form.get("key", "").replace("${filename}", name or "")
+        return self._encrypted(self._change(call, forward, "ObjectCreated:Post"))
 
     def CopyObject(self, call: Call, forward: Forward) -> Reply:
         """Copy an object and tell."""
@@ -121,8 +121,25 @@ class S3Layer(ServiceLayer):
         return self._change(call, forward, "ObjectAcl:Put", ordered=False)
 
     def RestoreObject(self, call: Call, forward: Forward) -> Reply:
-        """Restore an archived object and tell."""
-        return self._change(call, forward, "ObjectRestore:Post")
+        """Restore an archived object, which moto does at once, and tell of start and end."""
+        with self.aws.lock("s3", call.account_id):
+            reply = self._change(call, forward, "ObjectRestore:Post")
+            versions = self._keys(call, call.params["Key"]) if reply.ok else []
+            if versions and getattr(versions[-1], "_expiry", None) is not None:
+                bucket, key = self._bucket(call), versions[-1]
+                self._notifier.tell(
+                    bucket,
+                    "ObjectRestore:Completed",
+                    key.name,
+                    call,
+                    size=key.size,
+                    etag=key.etag.strip('"'),
+                    version_id=key.version_id,
+                    principal_id=f"AmazonCustomer:{owner_principal_id(bucket.account_id)}",
+                    restored_class=key.storage_class,
+                    restored_until=epoch(key._expiry),
+                )
+        return reply
 
     def DeleteObject(self, call: Call, forward: Forward) -> Reply:
         """Delete an object, or hide it behind a delete marker, and tell."""
@@ -226,6 +243,8 @@ class S3Layer(ServiceLayer):
         customer = "x-amz-server-side-encryption-customer-algorithm" in reply.headers
         if reply.ok and not customer:
             reply.headers.setdefault("x-amz-server-side-encryption", "AES256")
+        if reply.ok and any(f"x-amz-checksum-{name}" in reply.headers for name in _CHECKSUMS):
+            reply.headers.setdefault("x-amz-checksum-type", "FULL_OBJECT")
         return reply
 
     def _show_expiration(self, call: Call, reply: Reply) -> None:
@@ -238,30 +257,12 @@ class S3Layer(ServiceLayer):
 
     def _tell_of_lifecycle(self, bucket: FakeBucket, event: str, key: str, version: Any) -> None:
         """Tell of what a rule did, which nobody asked for just now; under the lock."""
-        configuration = self._configurations.get(bucket)
-        if configuration is None:
-            return
-        request_id = protocol.new_s3_request_id()
-        version_id = getattr(version, "version_id", None)
-        with self._guard:
-            sequencer = next(self._sequencers)
-        self.tell(
-            configuration,
-            Change(
-                event_name=event,
-                bucket=bucket.name,
-                bucket_region=bucket.region_name,
-                key=key,
-                when=self.aws.clock.now(),
-                account_id=bucket.account_id,
-                principal_id="s3.amazonaws.com",
-                source_ip="s3.amazonaws.com",
-                request_id=request_id,
-                host_id=protocol.s3_host_id(request_id),
-                size=getattr(version, "size", None),
-                version_id=None if version_id in (None, "null") else str(version_id),
-                sequencer=sequencer,
-            ),
+        self._notifier.tell(
+            bucket,
+            event,
+            key,
+            size=getattr(version, "size", None),
+            version_id=getattr(version, "version_id", None),
         )
 
     def _change(self, call: Call, forward: Forward, event: str, *, ordered: bool = True) -> Reply:
@@ -275,12 +276,14 @@ class S3Layer(ServiceLayer):
                 key = next((v for v in versions if str(v.version_id) == wanted), None)
                 key = key or (versions[-1] if versions else None)
                 if key is not None:
-                    self._tell(
-                        call,
+                    self._notifier.tell(
+                        self._bucket(call),
                         event,
                         call.params["Key"],
+                        call,
                         ordered=ordered,
                         size=key.size if ordered else None,
+                        restored_class=key.storage_class if "Restore" in event else None,
                         etag=key.etag.strip('"'),
                         version_id=key.version_id,
                     )
@@ -288,96 +291,7 @@ class S3Layer(ServiceLayer):
 
     def _deleted(self, call: Call, key: str, version_id: str | None, marker: bool) -> None:
         event = "ObjectRemoved:DeleteMarkerCreated" if marker else "ObjectRemoved:Delete"
-        self._tell(call, event, key, version_id=version_id)
-
-    def _tell(
-        self,
-        call: Call,
-        event: str,
-        key: str,
-        *,
-        ordered: bool = True,
-        size: int | None = None,
-        etag: str | None = None,
-        version_id: Any = None,
-    ) -> None:
-        """Have the change delivered, in the background, to whoever wants to know."""
-        bucket = self._bucket(call)
-        configuration = self._configurations.get(bucket)
-        if configuration is None:
-            return
-        with self._guard:
-            sequencer = next(self._sequencers)
-        change = Change(
-            event_name=event,
-            bucket=bucket.name,
-            bucket_region=bucket.region_name,
-            key=key,
-            when=self.aws.clock.now(),
-            account_id=bucket.account_id,
-            principal_id=s3_events.principal_id(self.aws, call.principal),
-            source_ip=call.request.environ.get("REMOTE_ADDR") or "127.0.0.1",
-            request_id=call.request_id,
-            host_id=protocol.s3_host_id(call.request_id),
-            size=size,
-            etag=etag,
-            version_id=None if version_id in (None, "null") else str(version_id),
-            sequencer=sequencer if ordered else None,
-            trace_header=call.request.headers.get("X-Amzn-Trace-Id"),
-        )
-        self.tell(configuration, change)
-
-    def tell(
-        self, configuration: s3_notifications.NotificationConfiguration, change: Change
-    ) -> None:
-        """Start the deliveries of *change* that *configuration* asks for."""
-        for rule in configuration.rules:
-            if rule.wants(change.event_name, change.key):
-                self.aws.activity.submit(self._deliver, rule, change, name="S3 notification")
-        if configuration.eventbridge:
-            event = s3_events.eventbridge_event(change, str(uuid.uuid4()))
-            if event is not None:
-                self.aws.activity.submit(self._to_eventbridge, event, name="S3 to EventBridge")
-
-    def _deliver(self, rule: s3_notifications.Rule, change: Change, attempt: int = 0) -> None:
-        body = {"Records": [s3_events.record(change, rule.id)]}
-        try:
-            s3_notifications.send(
-                self.aws, rule, body, change.bucket, change.account_id, change.trace_header
-            )
-        except Exception as problem:
-            if not s3_notifications.is_worth_retrying(problem):
-                # S3 drops what its destination refuses, and tells nobody.
-                log.info("S3 notification of %s refused by %s: %s", change.key, rule.arn, problem)
-            elif attempt < len(_RETRY_SECONDS):
-                self.aws.clock.call_later(
-                    _RETRY_SECONDS[attempt],
-                    self._deliver,
-                    rule,
-                    change,
-                    attempt + 1,
-                    name="S3 notification",
-                )
-
-    def _to_eventbridge(self, event: dict[str, Any]) -> None:
-        self.aws.layer("events").receive(event)  # type: ignore[attr-defined]
-
-    def _send_test_events(
-        self,
-        call: Call,
-        configuration: s3_notifications.NotificationConfiguration,
-        bucket: str,
-        account_id: str,
-    ) -> None:
-        body = s3_events.test_event(
-            bucket,
-            self.aws.clock.now(),
-            call.request_id,
-            protocol.s3_host_id(call.request_id),
-        )
-        for rule in {rule.arn: rule for rule in configuration.rules}.values():
-            if rule.service != "lambda":
-                s3_notifications.send(self.aws, rule, body, bucket, account_id)
+        self._notifier.tell(self._bucket(call), event, key, call, version_id=version_id)
 
     def _bucket(self, call: Call) -> FakeBucket:
         """moto's bucket that *call* names, or NoSuchBucket; under the lock."""
