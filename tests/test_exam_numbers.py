@@ -95,6 +95,10 @@ def test_errors_are_names_and_limits_are_numbers():
             assert isinstance(number.value, int | float), number.id
 
 
+def test_at_least_fifty_are_seen_in_force_by_a_proof():
+    assert sum(bool(number.enforced_by) for number in NUMBERS.values()) >= 50
+
+
 def test_what_enforces_a_number_exists():
     for number in NUMBERS.values():
         for reference in number.enforced_by:
