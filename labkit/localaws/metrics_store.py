@@ -12,7 +12,7 @@ import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 DAY = 86_400
 # Resolution in seconds to how long it is kept; what is older moves to the next one.
@@ -144,6 +144,8 @@ class Series:
     units: dict[str, dict[int, dict[int, Bucket]]] = field(default_factory=dict)
     # The newest sample's time, by the samples' own timestamps.
     newest: float = 0.0
+    # Who wants to know of every sample, by owner.
+    watchers: dict[Any, Callable[[], None]] | None = None
 
     def buckets(self) -> int:
         """How many buckets the series holds."""
@@ -178,6 +180,7 @@ class MetricStore:
         self._scopes: dict[tuple[str, str], dict[Metric, Series]] = {}
         self._buckets = 0
         self._next_sweep = 0.0
+        self._watchers: dict[tuple[tuple[str, str], Metric], dict[Any, Callable[[], None]]] = {}
         # Goes up whenever a series may have been dropped, so that handles find theirs anew.
         self._generation = 0
 
@@ -204,10 +207,14 @@ class MetricStore:
                 self._grown(at, tier)
             else:
                 bucket.add(value, count)
+            watchers = self._told(scope, metric)
+        for tell in watchers:
+            tell()
 
     def count(self, samples: Iterable[tuple[Handle, float]], at: float) -> None:
         """Count one sample each into several metrics at epoch seconds *at*, in one go."""
         start = int(at) // 60 * 60
+        watchers: list[Callable[[], None]] = []
         with self._guard:
             for handle, value in samples:
                 if handle.generation != self._generation:
@@ -219,6 +226,10 @@ class MetricStore:
                     self._grown(at, handle.tier)
                 else:
                     bucket.add(value)
+                if handle.series.watchers:  # type: ignore[union-attr]
+                    watchers += handle.series.watchers.values()  # type: ignore[union-attr]
+        for tell in watchers:
+            tell()
 
     def _renew(self, handle: Handle, at: float) -> None:
         handle.tier = self._tier(handle.scope, handle.metric, handle.unit, 60, at)
@@ -244,6 +255,9 @@ class MetricStore:
             else:
                 tier[start] = bucket
                 self._grown(at, tier)
+            watchers = self._told(scope, metric)
+        for tell in watchers:
+            tell()
 
     def put(
         self, scope: tuple[str, str], metric: Metric, value: float, unit: str, at: float
@@ -256,6 +270,35 @@ class MetricStore:
             tier[start] = Bucket(value)
             if not known:
                 self._grown(at, tier)
+            watchers = self._told(scope, metric)
+        for tell in watchers:
+            tell()
+
+    # -- watching ----------------------------------------------------------------------------
+
+    def watch(
+        self, scope: tuple[str, str], metric: Metric, owner: Any, tell: Callable[[], None]
+    ) -> None:
+        """Have *tell* called after every sample of a metric, until *owner* is unwatched."""
+        with self._guard:
+            watchers = self._watchers.setdefault((scope, metric), {})
+            watchers[owner] = tell
+            series = self._scopes.get(scope, {}).get(metric)
+            if series is not None:
+                series.watchers = watchers
+
+    def unwatch(self, owner: Any) -> None:
+        """Call nothing of *owner* any more."""
+        with self._guard:
+            for key, watchers in list(self._watchers.items()):
+                watchers.pop(owner, None)
+                if not watchers:
+                    del self._watchers[key]
+
+    def _told(self, scope: tuple[str, str], metric: Metric) -> list[Callable[[], None]]:
+        if not self._watchers:
+            return []
+        return list(self._watchers.get((scope, metric), {}).values())
 
     def _tier(
         self, scope: tuple[str, str], metric: Metric, unit: str, resolution: int, at: float
@@ -265,6 +308,7 @@ class MetricStore:
             tier = series.units[unit][resolution]
         except KeyError:
             series = self._scopes.setdefault(scope, {}).setdefault(metric, Series(metric))
+            series.watchers = self._watchers.get((scope, metric))
             tier = series.units.setdefault(unit, {}).setdefault(resolution, {})
         if at > series.newest:
             series.newest = at

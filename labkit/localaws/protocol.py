@@ -216,9 +216,9 @@ def _error_shape(call: Call, code: str) -> Any:
     if model is None:
         return None
     for shape in model.error_shapes:
-        if shape.name == code or shape.error_code == code:
+        if shape.name == code:
             return shape
-    return None
+    return next((each for each in model.error_shapes if each.error_code == code), None)
 
 
 def _message_member(call: Call, code: str) -> str:

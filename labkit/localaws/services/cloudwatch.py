@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labkit.localaws.call import AwsError, Call, Forward, ServiceLayer
+from labkit.localaws.call import AwsError, Call, Forward
 from labkit.localaws.metric_data import (
     MAX_REQUEST_BYTES,
     check_data,
@@ -36,14 +36,15 @@ from labkit.localaws.metric_queries import (
 )
 from labkit.localaws.metric_statistics import PLAIN, statistic
 from labkit.localaws.metrics_store import Metric, Series
+from labkit.localaws.services.cloudwatch_alarms import AlarmOperations
 
 _LISTED_AT_ONCE = 500
 _STATISTICS_LIMIT = 1440
 _RECENT_SECONDS = 3 * 3600
 
 
-class CloudWatchLayer(ServiceLayer):
-    """Metrics in, metrics out."""
+class CloudWatchLayer(AlarmOperations):
+    """Metrics in, metrics out, and alarms on them."""
 
     service = "cloudwatch"
 
