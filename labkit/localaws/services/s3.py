@@ -42,8 +42,7 @@ class S3Layer(ServiceLayer):
 
     def handler(self, operation: str) -> Callable[[Call, Forward], Any] | None:
         """The method for *operation*, with S3's request ids added to whatever it answers."""
-        # The API's model has no name for a browser's form; the front door has none for it either.
-        method = super().handler(operation) if operation else self._form
+        method = super().handler(operation)
 
         def answer(call: Call, forward: Forward) -> Any:
             result = method(call, forward) if method is not None else forward()
@@ -88,15 +87,11 @@ class S3Layer(ServiceLayer):
         """Store an object and tell."""
         return self._encrypted(self._change(call, forward, "ObjectCreated:Put"))
 
-    def _form(self, call: Call, forward: Forward) -> Reply:
-        """What the front door knows no operation for: a browser's upload, or nothing of ours."""
-        request = call.request
-        if request.method != "POST" or request.mimetype != "multipart/form-data":
-            return forward()
-        file = request.files.get("file")
-        name = file.filename if file is not None else ""
-        call.params["Bucket"] = request.path.strip("/").split("/")[0]
-        call.params["Key"] = request.form.get("key", "").replace("${filename}", name or "")
+    def PostObject(self, call: Call, forward: Forward) -> Reply:
+        """Store what a browser's form uploads and tell."""
+        file = call.request.files.get("file")
+        name = (file.filename if file is not None else "") or ""
+        call.params["Key"] = call.params["Key"].replace("${filename}", name)
         return self._encrypted(self._change(call, forward, "ObjectCreated:Post"))
 
     def CopyObject(self, call: Call, forward: Forward) -> Reply:
