@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.localaws.call import ANONYMOUS, AwsError, Call, Principal
-from labkit.localaws.iam import denial
+from labkit.localaws.iam import denial, lambda_state
 from labkit.localaws.iam.accounts import Accounts, Entity
 from labkit.localaws.iam.administrator import create_administrator
 from labkit.localaws.iam.asks.ask import Ask
@@ -61,6 +61,7 @@ class Identity:
         self.subjects = Subjects(self.accounts, self.sessions)
         self.journal = Journal()
         self._authentication = Authentication(aws.clock, self.accounts, self.sessions)
+        lambda_state.connect(self, aws)
         create_administrator(aws.account_id, aws.access_key_id, aws.secret_access_key)
 
     # -- the front door ----------------------------------------------------------------------

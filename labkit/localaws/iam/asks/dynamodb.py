@@ -28,17 +28,16 @@ _ARN_PARAMETERS = (
     "SourceTableArn", "TargetTableName",
 )  # fmt: skip
 _STATEMENT = re.compile(
-    r"""^\s*(?P<verb>select|insert|update|delete|exists)\b.*?
-        (?:\bfrom|\binto|^\s*update)\s+
+    r"""^\s*(?:(?P<reads>select|exists)\b.*?\bfrom|(?P<insert>insert)\s+into|(?P<update>update)
+        |(?P<delete>delete)\s+from)\s+
         "?(?P<table>[A-Za-z0-9_.:/-]+)"?(?:\s*\.\s*"?(?P<index>[A-Za-z0-9_.-]+)"?)?""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 _PARTIQL = {
-    "select": "PartiQLSelect",
+    "reads": "PartiQLSelect",
     "insert": "PartiQLInsert",
     "update": "PartiQLUpdate",
     "delete": "PartiQLDelete",
-    "exists": "PartiQLSelect",
 }
 _WORDS = re.compile(r"[#:]?[A-Za-z_][A-Za-z0-9_]*")
 _KEYWORDS = frozenset(
@@ -150,14 +149,14 @@ def _partiql(call: Call, facts: Facts) -> Iterator[Ask]:
         if parsed is None:
             yield Ask("dynamodb:PartiQLSelect", table_arn(call, "*"))
             continue
-        verb = parsed["verb"].lower()
+        verb = next(name for name in _PARTIQL if parsed[name])
         resource = table_arn(call, parsed["table"])
         if parsed["index"]:
             resource = f"{resource}/index/{parsed['index']}"
         context: dict[str, Any] = {}
         if call.operation != "ExecuteStatement":
             context["dynamodb:enclosingoperation"] = call.operation
-        if verb == "select":
+        if verb == "reads":
             where = re.search(r"\bwhere\b(.*)", entry["Statement"], re.IGNORECASE | re.DOTALL)
             keys = facts.table_keys(call, parsed["table"], parsed["index"])
             named = where is not None and bool(keys) and keys[0] in where[1]

@@ -117,7 +117,8 @@ def read(call: Call, facts: Facts) -> Iterator[Ask]:
         yield from _create_bucket(call, bucket_arn, context)
     else:
         context |= _listing_context(params)
-        yield Ask(f"s3:{_BUCKET.get(operation, operation)}", bucket_arn, context)
+        name = _BUCKET.get(operation) or _OBJECT.get(operation, (operation,))[0]
+        yield Ask(f"s3:{name}", bucket_arn, context)
 
 
 def _bucket_arn(bucket: str) -> str:
