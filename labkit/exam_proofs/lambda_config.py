@@ -212,6 +212,29 @@ def ephemeral_storage(aws: Bench) -> Observations:
     return see
 
 
+def pinned_library(aws: Bench) -> Observations:
+    """lambda-51: a library in the package wins over the runtime's, and nothing else chooses one."""
+    awslambda, see = aws.client("lambda"), Observations()
+    code = "import boto3\ndef handler(event, context): return boto3.__version__"
+    function = aws.function("app", {"index.py": code}, Timeout=30)
+    runtime = aws.invoke(function)
+    see("The runtime's boto3", runtime, lambda version: version != "1.2.3")
+    aws.update_code(function, {"index.py": code, "requirements.txt": "boto3==1.2.3\n"})
+    see("With a requirements.txt", aws.invoke(function), runtime, refutes="requirements")
+    awslambda.update_function_configuration(
+        FunctionName=function, Environment={"Variables": {"BOTO3_VERSION": "1.2.3"}}
+    )
+    awslambda.get_waiter("function_updated_v2").wait(FunctionName=function)
+    see("With a variable", aws.invoke(function), runtime, refutes="variable")
+    version = awslambda.publish_version(FunctionName=function)["Version"]
+    published = aws.invoke(function, Qualifier=version)
+    see("In a published version", published, runtime, refutes="publish")
+    packaged = {"index.py": code, "boto3/__init__.py": "__version__ = '1.2.3'\n"}
+    aws.update_code(function, packaged)
+    see("With a boto3 in the package", aws.invoke(function), "1.2.3", supports="package-it")
+    return see
+
+
 def stubbed_client(aws: Bench) -> Observations:
     """lambda-40: a stubbed client answers as told, checks its parameters, and calls nobody."""
     see, dynamodb = Observations(), aws.client("dynamodb", region_name=aws.region)

@@ -242,3 +242,51 @@ def event_filter(aws: Bench) -> Observations:
     )
     see("Handled with a batching window", seen["window"], [50, 300, 301], refutes="batch-window")
     return see
+
+
+def pause_consumer(aws: Bench) -> Observations:
+    """lambda-49: a disabled mapping leaves the messages alone, a throttled one wears them out."""
+    awslambda, sqs, see = aws.client("lambda"), aws.client("sqs"), Observations()
+    code = "def handler(event, context): return len(event['Records'])"
+    where = {}
+    for name in ("disabled", "throttled"):
+        dead = aws.queue(f"{name}-dead")
+        target = {"deadLetterTargetArn": aws.queue_arn(dead), "maxReceiveCount": 3}
+        queue = aws.queue(name, VisibilityTimeout=60, RedrivePolicy=target)
+        function = aws.function(name, code, POLL_QUEUE, Timeout=10)
+        mapping = _mapping(aws, aws.queue_arn(queue), function)
+        if name == "disabled":
+            awslambda.update_event_source_mapping(UUID=mapping, Enabled=False)
+        else:
+            awslambda.put_function_concurrency(
+                FunctionName=function, ReservedConcurrentExecutions=0
+            )
+
+        def ready(mapping: str = mapping) -> bool:
+            state = awslambda.get_event_source_mapping(UUID=mapping)["State"]
+            return state in ("Enabled", "Disabled")
+
+        aws.until(ready)
+        sqs.send_message(QueueUrl=queue, MessageBody="order 7")
+        where[name] = (queue, dead, mapping)
+    aws.clock.advance(hours=1)
+    counts = {
+        name: (_in_queue(aws, queue), _in_queue(aws, dead))
+        for name, (queue, dead, _) in where.items()
+    }
+    see(
+        "Disabled for an hour: in the queue, in the dead-letter queue",
+        counts["disabled"],
+        (1, 0),
+        supports="disable-mapping",
+    )
+    see("Throttled for an hour", counts["throttled"], (0, 1), refutes="reserve-zero")
+    queue, dead, mapping = where["disabled"]
+    awslambda.update_event_source_mapping(UUID=mapping, Enabled=True)
+    see(
+        "Enabled again: the queue is worked off",
+        aws.until(lambda: _in_queue(aws, queue) == 0 and _in_queue(aws, dead) == 0),
+        True,
+        supports="disable-mapping",
+    )
+    return see

@@ -216,14 +216,14 @@ def insights_stats(aws: Bench) -> Observations:
     )
     see(
         "filter, stats, sort",
-        [(row["path"], int(float(row["n"]))) for row in rows],
-        [("/pay", 3), ("/cart", 1)],
+        [(row.get("path"), row.get("n")) for row in rows],
+        [("/pay", "3"), ("/cart", "1")],
         supports="stats",
     )
     rows = _query(aws, [group], 'fields path, level | filter level = "ERROR" | sort path asc')
     see(
         "fields, filter, sort",
-        [row["path"] for row in rows],
+        [row.get("path") for row in rows],
         ["/cart"] + ["/pay"] * 3,
         refutes="fields",
     )
@@ -394,15 +394,15 @@ def follow_one_order(aws: Bench) -> Observations:
     rows = _query(aws, groups, query.format(field="order_id", value="order-7"))
     see(
         "By the order's id",
-        [int(float(row["step"])) for row in rows],
-        [0, 1, 2],
+        [row.get("step") for row in rows],
+        ["0", "1", "2"],
         supports="correlation-id",
     )
     rows = _query(aws, groups, query.format(field="request_id", value="order-7-0"))
     see(
         "By one function's request id",
-        [int(float(row["step"])) for row in rows],
-        [0],
+        [row.get("step") for row in rows],
+        ["0"],
         refutes="request-id",
     )
     rows = _query(aws, groups, "fields step | sort @timestamp asc")
