@@ -7,6 +7,7 @@ credentials file of the machine is read, so nothing of a real account can be sen
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.config
+import botocore.loaders
 import botocore.session
 
 from labkit.errors import LabError
@@ -74,12 +76,19 @@ def isolated_session(access_key_id: str, secret_access_key: str) -> boto3.Sessio
         variables[name] = (None, None, os.devnull, None)
     variables["region"] = (None, None, REGION, None)
     core = botocore.session.Session(session_vars=variables)
+    core.register_component("data_loader", _service_descriptions())
     return boto3.Session(
         aws_access_key_id=access_key_id,
         aws_secret_access_key=secret_access_key,
         region_name=REGION,
         botocore_session=core,
     )
+
+
+@functools.cache
+def _service_descriptions() -> botocore.loaders.Loader:
+    """botocore's descriptions of the services, read once for all sessions of this process."""
+    return botocore.loaders.create_loader()
 
 
 def endpoint_keys(environ: Mapping[str, str] | None = None) -> tuple[str, str]:

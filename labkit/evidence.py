@@ -295,9 +295,9 @@ def _mailed(lab: Lab, witness: Witness) -> tuple[bool, str]:
     """Whether the order's mail arrived, or where no mail can be read, that somebody gets it."""
     order_id = witness.order_id
     if lab.mailbox.readable:
-        if not witness.mails:
+        mail = witness.mails.get(order_id)
+        if mail is None:
             return False, f"no mail about {order_id} arrived"
-        mail = witness.mails[0]
         return (
             True,
             f"mail to {mail.to}: {mail.subject!r}, {cut(' '.join(mail.body.split()), 120)}",

@@ -31,21 +31,29 @@ LOG_DAYS = 14
 def table(lab: Lab) -> str:
     """OrdersTable, keyed by OrderId and paid per request; returns its ARN."""
     dynamodb = lab.client("dynamodb")
-    try:
-        dynamodb.create_table(
-            TableName=lab.names.table,
-            KeySchema=[{"AttributeName": "OrderId", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "OrderId", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-            Tags=_tag_list(),
-        )
-    except dynamodb.exceptions.ResourceInUseException:
-        pass
+
+    def create() -> None:
+        try:
+            dynamodb.create_table(
+                TableName=lab.names.table,
+                KeySchema=[{"AttributeName": "OrderId", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "OrderId", "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+                Tags=_tag_list(),
+            )
+        except dynamodb.exceptions.ResourceInUseException:
+            pass
 
     def active() -> bool:
-        status = dynamodb.describe_table(TableName=lab.names.table)["Table"]["TableStatus"]
-        return status == "ACTIVE"
+        try:
+            found = dynamodb.describe_table(TableName=lab.names.table)
+        except dynamodb.exceptions.ResourceNotFoundException:
+            # It was still being deleted when we wanted to create it.
+            create()
+            return False
+        return found["Table"]["TableStatus"] == "ACTIVE"
 
+    create()
     until(lab, f"Waiting for the table {lab.names.table}", active)
     return lab.names.table_arn
 
@@ -64,15 +72,22 @@ def queue(lab: Lab) -> str:
 def stream(lab: Lab) -> str:
     """OrdersStream with one shard; returns its ARN."""
     kinesis = lab.client("kinesis")
-    try:
-        kinesis.create_stream(StreamName=lab.names.stream, ShardCount=1, Tags=TAGS)
-    except kinesis.exceptions.ResourceInUseException:
-        pass
+
+    def create() -> None:
+        try:
+            kinesis.create_stream(StreamName=lab.names.stream, ShardCount=1, Tags=TAGS)
+        except kinesis.exceptions.ResourceInUseException:
+            pass
 
     def active() -> bool:
-        answer = kinesis.describe_stream_summary(StreamName=lab.names.stream)
-        return answer["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
+        try:
+            found = kinesis.describe_stream_summary(StreamName=lab.names.stream)
+        except kinesis.exceptions.ResourceNotFoundException:
+            create()
+            return False
+        return found["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
 
+    create()
     until(lab, f"Waiting for the stream {lab.names.stream}", active)
     return lab.names.stream_arn
 
@@ -313,7 +328,14 @@ def build(lab: Lab, through: str = "99") -> list[str]:
 
 
 def _queue(lab: Lab, name: str) -> str:
-    return lab.client("sqs").create_queue(QueueName=name, tags=TAGS)["QueueUrl"]
+    sqs = lab.client("sqs")
+    # For a minute after a queue was deleted, AWS gives its name to nobody.
+    return despite(
+        lab,
+        f"Waiting until the name {name} can be used again",
+        {"AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"},
+        lambda: sqs.create_queue(QueueName=name, tags=TAGS),
+    )["QueueUrl"]
 
 
 def _put_role_policy(lab: Lab, name: str, document: dict) -> None:

@@ -9,13 +9,17 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+from urllib.parse import unquote_plus
 
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
+from labkit.control import Mail
 from labkit.session import Lab
 
+_DECODER = json.JSONDecoder(parse_float=Decimal)
 # While a message is being looked at nobody else gets it; afterwards it is visible again at once.
 _LOOK_SECONDS = 60
 
@@ -175,6 +179,20 @@ def stream_records(lab: Lab, since: datetime | None = None) -> list[StreamRecord
     return found
 
 
+def mails(lab: Lab) -> dict[str, Mail]:
+    """The mails that tell of an order, by OrderId; of several about one order, the first."""
+    found: dict[str, Mail] = {}
+    for mail in lab.mailbox.mails():
+        # The message comes first; below it stands how to unsubscribe.
+        try:
+            order, _ = _DECODER.raw_decode(mail.body)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(order, dict) and isinstance(order.get("OrderId"), str):
+            found.setdefault(order["OrderId"], mail)
+    return found
+
+
 def items(lab: Lab, order_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The items of OrdersTable with these ids, by id; what is not there is left out."""
     dynamodb = lab.client("dynamodb")
@@ -231,8 +249,6 @@ def _item(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _keys(event: Any) -> Iterator[str]:
     """The keys of the objects an S3 event is about, as they were before S3 encoded them."""
-    from urllib.parse import unquote_plus
-
     if isinstance(event, dict):
         for record in event.get("Records") or []:
             key = record.get("s3", {}).get("object", {}).get("key")
@@ -242,8 +258,6 @@ def _keys(event: Any) -> Iterator[str]:
 
 def _json(text: str | bytes) -> Any:
     """*text* as JSON with exact numbers, or None when it is not JSON."""
-    from decimal import Decimal
-
     try:
         return json.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError):

@@ -225,7 +225,11 @@ def confirm_spending(
             f"The orders pipeline, left running, costs about {monthly:.2f} USD a month "
             f"(prices of {prices.date}); python -m labkit clean removes it."
         )
-        given = (ask or input)(f'To go on, type: "{phrase}"\n> ')
+        try:
+            given = (ask or input)(f'To go on, type: "{phrase}"\n> ')
+        except (EOFError, NotImplementedError):
+            # A kernel without anybody in front of it.
+            given = ""
     if given.strip().strip('"') != phrase:
         raise LabError(
             "Not confirmed, so nothing was created. Unset LABKIT_AWS to use the local AWS, which "

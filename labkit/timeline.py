@@ -94,5 +94,6 @@ def _in_the_queue(lab: Lab, order_id: str) -> Iterator[Step]:
 
 def _in_the_mailbox(lab: Lab, order_id: str) -> Iterator[Step]:
     if lab.mailbox.readable:
-        for mail in lab.mailbox.containing(order_id):
+        mail = reading.mails(lab).get(order_id)
+        if mail is not None:
             yield mail.time, "E-mail", f"mail to {mail.to}"

@@ -133,7 +133,7 @@ def send(lab: Lab, records: Sequence[RawOrder]) -> Outcome:
     return Outcome(since, sent, repeated, earlier)
 
 
-def drain(lab: Lab, outcome: Outcome, timeout: float = 900.0) -> Outcome:
+def drain(lab: Lab, outcome: Outcome, timeout: float = 600.0) -> Outcome:
     """Wait until the pipeline has drained; the same *outcome*, now with what became of each object.
 
     Seen by the effects: each good order is in the table as DONE, each object that could not be

@@ -144,10 +144,10 @@ class Witness:
         return [m for m in _about(self.messages, self.order_id) if m.notification is not None]
 
     @once
-    def mails(self) -> list[Mail]:
-        """The mails about the order; read from the lab's mailbox."""
-        order_id = self.order_id
-        return self.lab.mailbox.containing(order_id)
+    def mails(self) -> dict[str, Mail]:
+        """The mails about orders, by OrderId; read from the lab's mailbox after the order."""
+        _ = self.sent
+        return reading.mails(self.lab)
 
     @once
     def records(self) -> list[StreamRecord]:

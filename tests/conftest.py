@@ -42,7 +42,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def lab():
     """The lab, opened on the local AWS of this test session."""
     import labkit
+    from labkit.localaws import process
 
+    # Should this process be killed, what it started does not stay for hours.
+    process.ensure(idle_minutes=10)
     return labkit.open(quiet=True)
 
 

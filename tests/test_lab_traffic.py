@@ -85,6 +85,16 @@ def test_what_nobody_picks_up_is_unfinished_at_once(pipeline):
     assert (pipeline.clock.now() - before).total_seconds() < 600
 
 
+def test_a_rejection_that_cannot_be_delivered_is_unfinished_and_not_forgotten(pipeline):
+    names = pipeline.names
+    pipeline.client("iam").delete_role_policy(
+        RoleName=names.role, PolicyName=names.dead_letter_policy
+    )
+    bad = record(body=b"nonsense")
+    outcome = traffic.process(pipeline, [bad, record(order(3))])
+    assert outcome.unfinished == [bad.key()] and len(outcome.done) == 1
+
+
 def test_a_test_event_is_answered(pipeline):
     one = order(42.5)
     answer = traffic.invoke(pipeline, one)

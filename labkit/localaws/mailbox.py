@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 # The oldest mails make room for new ones beyond this many.
-MOST_MAILS = 1000
+MOST_MAILS = 10_000
 
 SNS_SENDER = "no-reply@sns.amazonaws.com"
 
