@@ -18,7 +18,7 @@ def reserved_zero(aws: Bench) -> Observations:
     function = aws.function("charge", "def handler(event, context): return 'charged'")
     see("Before", aws.invoke(function), "charged")
     see(
-        "A time-out of 0",
+        "A timeout of 0",
         error_of(awslambda.update_function_configuration, FunctionName=function, Timeout=0),
         "ParamValidationError",
         refutes="timeout-zero",

@@ -131,21 +131,21 @@ def timed_out(aws: Bench) -> Observations:
     )
     function = aws.function("patient", code)
     default = awslambda.get_function_configuration(FunctionName=function)["Timeout"]
-    see("Time-out by default, seconds", default, 3)
+    see("Timeout by default, seconds", default, 3)
     awslambda.update_function_configuration(FunctionName=function, Timeout=1, MemorySize=1769)
     awslambda.get_waiter("function_updated_v2").wait(FunctionName=function)
     told = aws.invoke(function)
     see(
-        "A time-out of 1 s, 1,769 MB",
+        "A timeout of 1 s, 1,769 MB",
         told["errorMessage"],
         lambda text: "Task timed out after 1.00 seconds" in text,
         refutes="memory",
     )
     awslambda.update_function_configuration(FunctionName=function, Timeout=10, MemorySize=128)
     awslambda.get_waiter("function_updated_v2").wait(FunctionName=function)
-    see("A time-out of 10 s, 128 MB", aws.invoke(function), "done", supports="timeout")
+    see("A timeout of 10 s, 128 MB", aws.invoke(function), "done", supports="timeout")
     see(
-        "A time-out of 901 s",
+        "A timeout of 901 s",
         error_of(awslambda.update_function_configuration, FunctionName=function, Timeout=901),
         lambda code: code != "no error",
     )

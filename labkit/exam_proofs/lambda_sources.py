@@ -52,7 +52,7 @@ def visibility_shorter_than_timeout(aws: Bench) -> Observations:
         )
 
     code, message = create(queue)
-    see("Visibility 30 s, time-out 60 s", code, "InvalidParameterValueException")
+    see("Visibility 30 s, timeout 60 s", code, "InvalidParameterValueException")
     see("Message", message, lambda text: "visibility timeout" in text.lower())
     see(
         "With a batch size of one",
