@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 from wiring_support import Hook, Wiring, hook, refusal, wiring
 
-from labkit.localaws.services import sns_delivery
+from labkit.localaws.services import sns_http
 
 __all__ = ["hook", "wiring"]
 
@@ -219,8 +219,8 @@ class TestWeb:
     @pytest.mark.parametrize("host", ["203.0.113.7", "example.com", "localhost.example.com"])
     def test_no_connection_is_tried_to_another_machine(self, monkeypatch, host):
         monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("connected"))
-        with pytest.raises(sns_delivery.Refused):
-            sns_delivery.post(f"http://{host}/", "x", {})
+        with pytest.raises(sns_http.Refused):
+            sns_http.post(f"http://{host}/", "x", {})
 
     def test_nothing_leaves_the_machine(self, wiring, topic):
         sns = wiring.client("sns")

@@ -331,3 +331,40 @@ class TestFifo:
             "Invalid parameter: The topic should either have ContentBasedDeduplication enabled or "
             "MessageDeduplicationId provided explicitly"
         )
+
+
+def test_deliveries_are_logged_when_the_topic_wants_it(wiring):
+    topic, dead = Topic(wiring), wiring.queue("dead", SNS)
+    role = wiring.role(SNS, "logs:*")
+    for name, value in (
+        ("SQSSuccessFeedbackRoleArn", role),
+        ("SQSSuccessFeedbackSampleRate", "100"),
+        ("SQSFailureFeedbackRoleArn", role),
+    ):
+        topic.sns.set_topic_attributes(
+            TopicArn=topic.arn, AttributeName=name, AttributeValue=value
+        )
+    good = topic.publish("good")
+    wiring.settle()
+    topic.set("RedrivePolicy", json.dumps({"deadLetterTargetArn": dead.arn}))
+    topic.queue.allow()
+    bad = topic.publish("bad")
+    wiring.settle()
+
+    def logged(suffix: str) -> dict:
+        name = topic.arn.rpartition(":")[2]
+        group = f"sns/us-east-1/{wiring.account}/{name}{suffix}"
+        (event,) = wiring.client("logs").filter_log_events(logGroupName=group)["events"]
+        return json.loads(event["message"])
+
+    success, failure = logged(""), logged("/Failure")
+    assert success["status"] == "SUCCESS"
+    assert success["notification"]["messageId"] == good
+    assert success["notification"]["topicArn"] == topic.arn
+    assert success["notification"]["messageMD5Sum"] == "755f85c2723bb39381c7379a604160d8"
+    assert success["delivery"]["destination"] == topic.queue.arn
+    assert success["delivery"]["statusCode"] == 200
+    assert "sqsMessageId" in json.loads(success["delivery"]["providerResponse"])
+    assert failure["status"] == "FAILURE"
+    assert failure["notification"]["messageId"] == bad
+    assert failure["delivery"]["statusCode"] == 403

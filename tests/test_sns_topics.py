@@ -237,3 +237,33 @@ def test_a_topics_own_delivery_policy(wiring, sns, topic):
     effective = json.loads(shown["EffectiveDeliveryPolicy"])["http"]
     assert effective["defaultRequestPolicy"] == {"headerContentType": "application/json"}
     assert effective["defaultHealthyRetryPolicy"]["minDelayTarget"] == 20
+
+
+def test_permissions_are_statements_of_the_policy(wiring, sns, topic):
+    given = {"TopicArn": topic, "AWSAccountId": ["111122223333"], "ActionName": ["Publish"]}
+    sns.add_permission(**given, Label="theirs")
+    policy = json.loads(sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"])
+    assert policy["Statement"][1] == {
+        "Sid": "theirs",
+        "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::111122223333:root"},
+        "Action": "SNS:Publish",
+        "Resource": topic,
+    }
+    assert refusal(sns.add_permission, **given, Label="theirs") == invalid(
+        "Statement already exists"
+    )
+    given["ActionName"] = ["CreateTopic"]
+    assert refusal(sns.add_permission, **given, Label="other") == invalid(
+        "Policy statement action out of service scope!"
+    )
+    sns.remove_permission(TopicArn=topic, Label="theirs")
+    policy = json.loads(sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"])
+    assert len(policy["Statement"]) == 1
+
+
+def test_a_data_protection_policy_is_kept(sns, topic):
+    assert "DataProtectionPolicy" not in sns.get_data_protection_policy(ResourceArn=topic)
+    sns.put_data_protection_policy(ResourceArn=topic, DataProtectionPolicy='{"Name":"p"}')
+    kept = sns.get_data_protection_policy(ResourceArn=topic)["DataProtectionPolicy"]
+    assert kept == '{"Name":"p"}'

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,18 +12,20 @@ from moto.core.request import Request
 from labkit.localaws import moto_hooks
 from labkit.localaws.call import ANONYMOUS, AwsError, Call, Forward, Reply, ServiceLayer
 from labkit.localaws.http_server import Answer
-from labkit.localaws.services import sns_messages, sns_subscriptions, sns_topics
-from labkit.localaws.services.sns_delivery import Deliverer, Target
-from labkit.localaws.services.sns_messages import Message, invalid
+from labkit.localaws.services import (
+    sns_messages,
+    sns_publishing,
+    sns_subscriptions,
+    sns_topics,
+)
+from labkit.localaws.services.sns_delivery import Deliverer
+from labkit.localaws.services.sns_messages import invalid
+from labkit.localaws.services.sns_publishing import Publisher
 
 if TYPE_CHECKING:
     from moto.sns.models import SNSBackend, Subscription, Topic
 
     from labkit.localaws.server import LocalAws
-
-_DEDUPLICATION_SECONDS = 300.0
-_MOST_IN_A_BATCH = 10
-
 
 @dataclass
 class _Token:
@@ -50,10 +49,7 @@ class SnsLayer(ServiceLayer):
         self.deliverer = Deliverer(aws, self._signer)
         self._tokens: dict[str, _Token] = {}
         self._deleted: dict[str, int] = {}
-        # FIFO: (topic, group or none, deduplication id) to when it was seen and what was answered.
-        self._seen: dict[tuple[str, str, str], tuple[float, dict[str, str]]] = {}
-        self._sequence = itertools.count(10_000_000_000_000_000_000, 1000)
-        self._guard = threading.Lock()
+        self._publisher = Publisher(aws, self.deliverer)
         aws.gateway.pages["/SimpleNotificationService-"] = self._certificate
 
     # -- topics --------------------------------------------------------------------------------
@@ -92,7 +88,7 @@ class SnsLayer(ServiceLayer):
         with self.aws.lock("sns", call.account_id):
             backend = self._backend(call)
             topic = sns_topics.find(backend, call.params.get("TopicArn"))
-            mine = self._subscriptions(backend, topic.arn)
+            mine = sns_subscriptions.of_topic(backend, topic.arn)
             pending = sum(map(sns_subscriptions.is_pending, mine))
             numbers = {
                 "pending": pending,
@@ -129,6 +125,30 @@ class SnsLayer(ServiceLayer):
                 if token.subscription.topic_arn != arn
             }
 
+    def AddPermission(self, call: Call, forward: Forward) -> None:
+        """Add a statement to the topic's policy."""
+        params = call.params
+        actions = params.get("ActionName") or []
+        with self.aws.lock("sns", call.account_id):
+            topic = sns_topics.find(self._backend(call), params.get("TopicArn"))
+            sns_topics.add_permission(
+                topic, params.get("Label") or "", params.get("AWSAccountId") or [], actions
+            )
+
+    def PutDataProtectionPolicy(self, call: Call, forward: Forward) -> None:
+        """Keep a topic's data protection policy; nothing acts on it here."""
+        with self.aws.lock("sns", call.account_id):
+            topic = sns_topics.find(self._backend(call), call.params.get("ResourceArn"))
+            policy = call.params.get("DataProtectionPolicy") or ""
+            sns_topics.set_attribute(topic, "DataProtectionPolicy", policy)
+
+    def GetDataProtectionPolicy(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """A topic's data protection policy."""
+        with self.aws.lock("sns", call.account_id):
+            topic = sns_topics.find(self._backend(call), call.params.get("ResourceArn"))
+            policy = sns_topics.get_attribute(topic, "DataProtectionPolicy")
+        return {"DataProtectionPolicy": policy} if policy else {}
+
     # -- subscriptions -------------------------------------------------------------------------
 
     def Subscribe(self, call: Call, forward: Forward) -> dict[str, Any]:
@@ -146,7 +166,7 @@ class SnsLayer(ServiceLayer):
             found = next(
                 (
                     one
-                    for one in self._subscriptions(backend, topic.arn)
+                    for one in sns_subscriptions.of_topic(backend, topic.arn)
                     if (one.protocol, one.endpoint) == (protocol, endpoint)
                 ),
                 None,
@@ -167,7 +187,7 @@ class SnsLayer(ServiceLayer):
                     **attributes,
                 }
             pending = sns_subscriptions.is_pending(subscription)
-            target = self._target(subscription, topic)
+            target = sns_subscriptions.target(subscription, topic)
         if pending:
             # Asking again sends the request again.
             self.deliverer.tell(target, "SubscriptionConfirmation", self._token(subscription))
@@ -221,7 +241,7 @@ class SnsLayer(ServiceLayer):
             topic = subscription.topic
             self._deleted[topic.arn] = self._deleted.get(topic.arn, 0) + 1
             by_hand = subscription.protocol in sns_subscriptions.CONFIRMED_BY_HAND
-            target = self._target(subscription, topic)
+            target = sns_subscriptions.target(subscription, topic)
         if anonymous and by_hand:
             token = self._token(subscription, restores=True)
             self.deliverer.tell(target, "UnsubscribeConfirmation", token)
@@ -257,7 +277,7 @@ class SnsLayer(ServiceLayer):
         with self.aws.lock("sns", call.account_id):
             backend = self._backend(call)
             topic = sns_topics.find(backend, call.params.get("TopicArn"))
-            return _page(self._subscriptions(backend, topic.arn), call)
+            return _page(sns_subscriptions.of_topic(backend, topic.arn), call)
 
     # -- publishing ----------------------------------------------------------------------------
 
@@ -269,7 +289,10 @@ class SnsLayer(ServiceLayer):
             number = params["PhoneNumber"]
             if not re.fullmatch(r"\+?[1-9]\d{1,14}", number):
                 raise invalid(f"PhoneNumber Reason: {number} is not valid to publish to")
-            return forward()
+            reply = forward()
+            if reply.ok:
+                self.aws.mailbox.deliver(number, "", params.get("Message") or "", sender="SMS")
+            return reply
         if arn and ":endpoint/" in arn:
             reply = forward()
             if not reply.ok and b"Endpoint does not exist" in reply.body:
@@ -281,7 +304,7 @@ class SnsLayer(ServiceLayer):
         text, attributes = params.get("Message") or "", params.get("MessageAttributes") or {}
         if sns_messages.size_in_bytes(text, attributes) > largest:
             raise invalid("Message too long")
-        return self._accept(call, topic, params)
+        return self._publisher.accept(call, topic, params)
 
     def PublishBatch(self, call: Call, forward: Forward) -> dict[str, Any]:
         """Accept up to ten messages at once; what is wrong with one refuses them all."""
@@ -289,115 +312,11 @@ class SnsLayer(ServiceLayer):
         with self.aws.lock("sns", call.account_id):
             topic = self._topic_to_publish_to(call, call.params.get("TopicArn"))
             largest = sns_topics.maximum_bytes(topic)
-        _check_batch(entries, largest)
-        for number, entry in enumerate(entries, 1):
-            where = f"publishBatchRequestEntries.{number}.member."
-            self._check(topic, entry, where)
-        done = [{"Id": entry["Id"], **self._accept(call, topic, entry)} for entry in entries]
+        sns_publishing.check_batch(topic, entries, largest)
+        done = [
+            {"Id": entry["Id"], **self._publisher.accept(call, topic, entry)} for entry in entries
+        ]
         return {"Successful": done, "Failed": []}
-
-    def _check(self, topic: Topic, given: Mapping[str, Any], where: str = "") -> None:
-        """Refuse a message that SNS refuses; its size is the caller's business."""
-        sns_messages.check_subject(given.get("Subject"))
-        sns_messages.read_texts(given)
-        sns_messages.check_attributes(given.get("MessageAttributes") or {}, where)
-        if topic.fifo_topic:
-            if not given.get("MessageGroupId"):
-                raise invalid("The MessageGroupId parameter is required for FIFO topics")
-            if not given.get("MessageDeduplicationId") and not topic.content_based_deduplication:
-                raise invalid(
-                    "The topic should either have ContentBasedDeduplication enabled or "
-                    "MessageDeduplicationId provided explicitly"
-                )
-        elif given.get("MessageDeduplicationId"):
-            raise invalid(
-                "MessageDeduplicationId Reason: The request includes MessageDeduplicationId "
-                "parameter that is not valid for this topic type"
-            )
-
-    def _accept(self, call: Call, topic: Topic, given: Mapping[str, Any]) -> dict[str, str]:
-        self._check(topic, given)
-        text, texts = sns_messages.read_texts(given)
-        deduplication_id = given.get("MessageDeduplicationId")
-        if topic.fifo_topic and not deduplication_id:
-            deduplication_id = hashlib.sha256(given["Message"].encode()).hexdigest()
-        message = Message(
-            topic.arn,
-            text,
-            self.aws.clock.now(),
-            subject=given.get("Subject"),
-            attributes=given.get("MessageAttributes") or {},
-            texts=texts,
-            group_id=given.get("MessageGroupId"),
-            deduplication_id=deduplication_id,
-            sequence_number=str(next(self._sequence)) if topic.fifo_topic else None,
-            trace_header=call.request.headers.get("X-Amzn-Trace-Id"),
-        )
-        answer = {"MessageId": message.id}
-        if topic.fifo_topic:
-            answer["SequenceNumber"] = message.sequence_number or ""
-            # Order is decided here: deduplicated and lined up in one step.
-            with self._guard:
-                earlier = self._earlier(topic, message, answer)
-                if earlier is not None:
-                    return earlier
-                self._fan_out(topic, message)
-        else:
-            self._fan_out(topic, message)
-        return answer
-
-    def _earlier(
-        self, topic: Topic, message: Message, answer: dict[str, str]
-    ) -> dict[str, str] | None:
-        """What was answered to the same message within the last five minutes."""
-        now = self.aws.clock.now()
-        grouped = sns_topics.get_attribute(topic, "FifoThroughputScope") == "MessageGroup"
-        key = (
-            topic.arn,
-            (message.group_id or "") if grouped else "",
-            message.deduplication_id or "",
-        )
-        self._seen = {
-            one: seen
-            for one, seen in self._seen.items()
-            if now - seen[0] < _DEDUPLICATION_SECONDS
-        }
-        if key in self._seen:
-            return self._seen[key][1]
-        self._seen[key] = (now, answer)
-        return None
-
-    def _fan_out(self, topic: Topic, message: Message) -> None:
-        with self.aws.lock("sns", topic.account_id):
-            chosen = [
-                (self._target(one, topic), one.attributes)
-                for one in self._subscriptions(topic.sns_backend, topic.arn)
-                if not sns_subscriptions.is_pending(one)
-            ]
-        for target, attributes in chosen:
-            policy = attributes.get("FilterPolicy")
-            if policy:
-                scope = attributes.get("FilterPolicyScope")
-                if not sns_subscriptions.read_filter(policy, scope).accepts(message):
-                    self._filtered_out(target, scope, message)
-                    continue
-            self.deliverer.deliver(target, message)
-
-    def _filtered_out(self, target: Target, scope: str | None, message: Message) -> None:
-        names = ["NumberOfNotificationsFilteredOut"]
-        if scope == "MessageBody":
-            names.append("NumberOfNotificationsFilteredOut-MessageBody")
-        elif message.attributes:
-            names.append("NumberOfNotificationsFilteredOut-MessageAttributes")
-        else:
-            names.append("NumberOfNotificationsFilteredOut-NoMessageAttributes")
-        for name in names:
-            self.aws.telemetry.count(
-                "AWS/SNS",
-                name,
-                {"TopicName": target.topic_name},
-                region=target.topic_arn.split(":")[3],
-            )
 
     # -- how -----------------------------------------------------------------------------------
 
@@ -415,9 +334,6 @@ class SnsLayer(ServiceLayer):
 
         return moto.backends.get_backend("sns")[call.account_id][call.region]
 
-    def _subscriptions(self, backend: SNSBackend, topic_arn: str) -> list[Subscription]:
-        return [one for one in backend.subscriptions.values() if one.topic_arn == topic_arn]
-
     def _subscription(self, call: Call) -> Subscription:
         arn = call.params.get("SubscriptionArn")
         sns_topics.check_arn(arn, "SubscriptionArn")
@@ -425,22 +341,6 @@ class SnsLayer(ServiceLayer):
         if found is None:
             raise AwsError("NotFound", "Subscription does not exist", 404)
         return found
-
-    def _target(self, subscription: Subscription, topic: Topic) -> Target:
-        redrive = subscription.attributes.get("RedrivePolicy")
-        http = subscription.protocol in ("http", "https")
-        return Target(
-            arn=subscription.arn,
-            topic_arn=topic.arn,
-            protocol=subscription.protocol,
-            endpoint=subscription.endpoint,
-            account_id=topic.account_id,
-            raw=sns_subscriptions.is_raw(subscription),
-            display_name=topic.display_name,
-            signature_version=sns_topics.get_attribute(topic, "SignatureVersion") or "1",
-            dead_letter_arn=sns_subscriptions.dead_letter_arn(redrive),
-            policy=sns_subscriptions.effective_policy(subscription, topic) if http else {},
-        )
 
     def _token(self, subscription: Subscription, *, restores: bool = False) -> str:
         token = sns_subscriptions.new_token()
@@ -481,44 +381,3 @@ def _page(subscriptions: list[Subscription], call: Call) -> dict[str, Any]:
     if start + 100 < len(subscriptions):
         result["NextToken"] = str(start + 100)
     return result
-
-
-def _check_batch(entries: list[dict[str, Any]], largest: int) -> None:
-    if not entries:
-        raise AwsError(
-            "EmptyBatchRequest", "The batch request doesn't contain any entries."
-        )
-    if len(entries) > _MOST_IN_A_BATCH:
-        raise AwsError(
-            "TooManyEntriesInBatchRequest",
-            "The batch request contains more entries than permissible.",
-        )
-    ids = [str(entry.get("Id", "")) for entry in entries]
-    for one in ids:
-        if len(one) > 80:
-            raise AwsError(
-                "InvalidBatchEntryId",
-                f"The Id of a batch entry in the batch request is too long: {one}",
-            )
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", one):
-            raise AwsError(
-                "InvalidBatchEntryId",
-                "The Id of a batch entry in the batch request contains an impermissible "
-                f"character: {one}",
-            )
-    if len(set(ids)) < len(ids):
-        raise AwsError(
-            "BatchEntryIdsNotDistinct",
-            "Two or more batch entries in the request have the same Id.",
-        )
-    size = sum(
-        sns_messages.size_in_bytes(
-            entry.get("Message") or "", entry.get("MessageAttributes") or {}
-        )
-        for entry in entries
-    )
-    if size > largest:
-        raise AwsError(
-            "BatchRequestTooLong",
-            "The length of all the messages put together is more than the limit.",
-        )

@@ -7,61 +7,27 @@ of the server are retried by the protocol's policy, on the lab's clock.
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
-import ssl
 import threading
-import urllib.parse
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from labkit.localaws.call import Principal
-from labkit.localaws.services import sns_messages
+from labkit.localaws.mailbox import SNS_SENDER
+from labkit.localaws.services import sns_messages, sns_status
+from labkit.localaws.services.sns_http import Failed, Refused, judging, post
 from labkit.localaws.services.sns_messages import Message
+from labkit.localaws.services.sns_retries import Target, retry_delays
 
 if TYPE_CHECKING:
     from labkit.localaws.server import LocalAws
 
 log = logging.getLogger(__name__)
 
-_HTTP_SECONDS = 15.0
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _STANDARD_SUBJECT = "AWS Notification Message"
-
-
-class Refused(Exception):
-    """The endpoint will never take this message."""
-
-
-class Failed(Exception):
-    """The endpoint could not take the message this time."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A subscription as it stood when a message was published to it."""
-
-    arn: str
-    topic_arn: str
-    protocol: str
-    endpoint: str
-    account_id: str
-    raw: bool = False
-    display_name: str = ""
-    signature_version: str = "1"
-    dead_letter_arn: str | None = None
-    # For HTTP: the effective delivery policy.
-    policy: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def topic_name(self) -> str:
-        """The topic's name, the only dimension of SNS's metrics."""
-        return self.topic_arn.rpartition(":")[2]
 
 
 @dataclass
@@ -69,6 +35,7 @@ class _Delivery:
     target: Target
     message: Message
     delays: Iterator[float]
+    attempts: int = 0
 
 
 class Deliverer:
@@ -122,16 +89,20 @@ class Deliverer:
     def _try(self, delivery: _Delivery) -> float | None:
         """Try once; the seconds until the next try, or None when it is over."""
         target, message = delivery.target, delivery.message
+        delivery.attempts += 1
         try:
-            self._send(target, message)
+            status, answer = self._send(target, message)
         except Refused as problem:
             log.info("SNS delivery to %s refused: %s", target.endpoint, problem)
+            status, answer = problem.status, {"ErrorMessage": str(problem)}
         except Exception as problem:
             delay = next(delivery.delays, None)
             if delay is not None:
                 return delay
             log.info("SNS delivery to %s given up: %s", target.endpoint, problem)
-        else:
+            status, answer = 500, {"ErrorMessage": str(problem)}
+        sns_status.log(self._aws, target, message, status, answer, delivery.attempts)
+        if status < 300:
             self._count("NumberOfNotificationsDelivered", target)
             return None
         self._count("NumberOfNotificationsFailed", target)
@@ -157,21 +128,23 @@ class Deliverer:
 
     # -- per protocol --------------------------------------------------------------------------
 
-    def _send(self, target: Target, message: Message) -> None:
+    def _send(self, target: Target, message: Message) -> tuple[int, dict[str, Any]]:
+        """Deliver once; the status and what of the answer is worth logging."""
         if target.protocol == "sqs":
-            self._to_queue(target, message, target.endpoint)
-        elif target.protocol == "lambda":
-            self._to_function(target, message)
-        elif target.protocol in ("http", "https"):
-            self._to_http(target, message)
-        elif target.protocol in ("email", "email-json"):
+            return 200, self._to_queue(target, message, target.endpoint)
+        if target.protocol == "lambda":
+            return 202, self._to_function(target, message)
+        if target.protocol in ("http", "https"):
+            return self._to_http(target, message), {}
+        if target.protocol in ("email", "email-json"):
             self._to_mail(target, message)
         elif target.protocol == "sms":
             self._aws.mailbox.deliver(target.endpoint, "", message.text_for("sms"), sender="SMS")
         else:
             raise Refused(f"nothing here takes {target.protocol}")
+        return 200, {}
 
-    def _to_queue(self, target: Target, message: Message, queue_arn: str) -> None:
+    def _to_queue(self, target: Target, message: Message, queue_arn: str) -> dict[str, Any]:
         _, _, _, region, account, name = queue_arn.split(":", 5)
         given: dict[str, Any] = {"QueueUrl": f"{self._aws.endpoint}/{account}/{name}"}
         if target.raw:
@@ -190,19 +163,24 @@ class Deliverer:
                 "AWSTraceHeader": {"DataType": "String", "StringValue": message.trace_header}
             }
         client = self._aws.client("sqs", principal=self._principal(target), region=region)
-        with _judging():
-            client.send_message(**given)
+        with judging():
+            answer = client.send_message(**given)
+        return {
+            "sqsRequestId": answer["ResponseMetadata"].get("RequestId"),
+            "sqsMessageId": answer.get("MessageId"),
+        }
 
-    def _to_function(self, target: Target, message: Message) -> None:
+    def _to_function(self, target: Target, message: Message) -> dict[str, Any]:
         event = {"Records": [self.record(target, message)]}
         region = target.endpoint.split(":")[3]
         client = self._aws.client("lambda", principal=self._principal(target), region=region)
-        with _judging():
-            client.invoke(
+        with judging():
+            answer = client.invoke(
                 FunctionName=target.endpoint,
                 InvocationType="Event",
                 Payload=json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(),
             )
+        return {"lambdaRequestId": answer["ResponseMetadata"].get("RequestId")}
 
     def _to_mail(self, target: Target, message: Message) -> None:
         if target.protocol == "email-json":
@@ -218,12 +196,13 @@ class Deliverer:
             links = (unsubscribe,)
         self._aws.mailbox.deliver(
             target.endpoint,
-            message.subject or target.display_name or _STANDARD_SUBJECT,
+            message.subject or _STANDARD_SUBJECT,
             body,
+            sender=f"{target.display_name} <{SNS_SENDER}>" if target.display_name else SNS_SENDER,
             links=links,
         )
 
-    def _to_http(self, target: Target, message: Message) -> None:
+    def _to_http(self, target: Target, message: Message) -> int:
         body = (
             message.text_for(target.protocol)
             if target.raw
@@ -238,7 +217,7 @@ class Deliverer:
         if target.raw:
             headers["x-amz-sns-rawdelivery"] = "true"
         content_type = (target.policy.get("requestPolicy") or {}).get("headerContentType")
-        post(target.endpoint, body, headers, content_type or "text/plain; charset=UTF-8")
+        return post(target.endpoint, body, headers, content_type or "text/plain; charset=UTF-8")
 
     def _tell(self, target: Target, kind: str, token: str) -> None:
         envelope = self.confirmation(target, kind, token)
@@ -357,113 +336,3 @@ class Deliverer:
         return Principal.service(
             "sns.amazonaws.com", source_arn=target.topic_arn, source_account=target.account_id
         )
-
-
-def retry_delays(target: Target) -> Iterator[float]:
-    """The seconds before each retry, by the protocol's delivery policy."""
-    if target.protocol in ("http", "https"):
-        yield from _policy_delays(target.policy.get("healthyRetryPolicy") or {})
-    elif target.protocol in ("sqs", "lambda", "firehose"):
-        # AWS's own endpoints: 100,015 tries in 23 days.
-        yield from _phases(immediate=3, early=(2, 1.0), growing=(10, 1.0, 20.0), late=(100_000, 20.0))
-    else:
-        yield from _phases(immediate=0, early=(2, 10.0), growing=(10, 10.0, 600.0), late=(38, 600.0))
-
-
-def _phases(
-    immediate: int,
-    early: tuple[int, float],
-    growing: tuple[int, float, float],
-    late: tuple[int, float],
-) -> Iterator[float]:
-    yield from (0.0 for _ in range(immediate))
-    yield from (early[1] for _ in range(early[0]))
-    number, shortest, longest = growing
-    for step in range(number):
-        yield shortest * (longest / shortest) ** (step / (number - 1))
-    yield from (late[1] for _ in range(late[0]))
-
-
-def _policy_delays(policy: dict[str, Any]) -> Iterator[float]:
-    total = int(policy.get("numRetries", 3))
-    immediate = int(policy.get("numNoDelayRetries", 0))
-    early = int(policy.get("numMinDelayRetries", 0))
-    late = int(policy.get("numMaxDelayRetries", 0))
-    shortest = float(policy.get("minDelayTarget", 20))
-    longest = float(policy.get("maxDelayTarget", 20))
-    growing = max(total - immediate - early - late, 0)
-    yield from (0.0 for _ in range(immediate))
-    yield from (shortest for _ in range(early))
-    for step in range(growing):
-        part = step / (growing - 1) if growing > 1 else 1.0
-        yield _grown(policy.get("backoffFunction", "linear"), shortest, longest, part)
-    yield from (longest for _ in range(late))
-
-
-def _grown(function: str, shortest: float, longest: float, part: float) -> float:
-    """The delay after *part* (0 to 1) of the growing phase."""
-    if function == "exponential" and shortest > 0:
-        return shortest * (longest / shortest) ** part
-    shares = {"arithmetic": part**2, "geometric": (2**part - 1)}
-    return shortest + (longest - shortest) * shares.get(function, part)
-
-
-def post(
-    url: str,
-    body: str,
-    headers: dict[str, str],
-    content_type: str = "text/plain; charset=UTF-8",
-) -> None:
-    """POST to an address on this machine; raises Refused or Failed.
-
-    Nothing ever leaves the machine: any other address is refused without a look at it.
-    """
-    parts = urllib.parse.urlsplit(url)
-    if parts.hostname not in _LOOPBACK and not (parts.hostname or "").endswith(".localhost"):
-        raise Refused(f"{parts.hostname} is not on this machine, and nothing may leave it")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    host = "127.0.0.1" if (parts.hostname or "").endswith("localhost") else parts.hostname
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        connection = http.client.HTTPSConnection(
-            host or "", port, timeout=_HTTP_SECONDS, context=ssl.create_default_context()
-        )
-    else:
-        connection = http.client.HTTPConnection(host or "", port, timeout=_HTTP_SECONDS)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        connection.request(
-            "POST",
-            path,
-            body.encode(),
-            {
-                "Host": parts.netloc.rpartition("@")[2],
-                "User-Agent": "Amazon Simple Notification Service Agent",
-                "Content-Type": content_type,
-                "Accept-Encoding": "gzip,deflate",
-                **headers,
-            },
-        )
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as problem:
-        raise Failed(str(problem)) from problem
-    finally:
-        connection.close()
-    if status >= 500 or status == 429:
-        raise Failed(f"status {status}")
-    if status >= 300:
-        raise Refused(f"status {status}")
-
-
-class _judging:
-    """Tells AWS's refusals from its failures."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
-        if isinstance(problem, ClientError):
-            status = problem.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status >= 500 or status == 429:
-                raise Failed(str(problem)) from problem
-            raise Refused(str(problem)) from problem

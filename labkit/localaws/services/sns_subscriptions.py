@@ -5,6 +5,7 @@ Follows the SNS API (Subscribe, ConfirmSubscription, SetSubscriptionAttributes).
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import secrets
@@ -16,9 +17,10 @@ from labkit.localaws.services import sns_topics
 from labkit.localaws.services.pattern_tokens import PatternError, parse_json
 from labkit.localaws.services.sns_filters import FilterPolicy
 from labkit.localaws.services.sns_messages import invalid
+from labkit.localaws.services.sns_retries import Target
 
 if TYPE_CHECKING:
-    from moto.sns.models import Subscription, Topic
+    from moto.sns.models import SNSBackend, Subscription, Topic
 
 # Somebody has to say yes before these get anything.
 CONFIRMED_BY_HAND = ("http", "https", "email", "email-json")
@@ -112,6 +114,7 @@ def read_attributes(
     return changed
 
 
+@functools.lru_cache(maxsize=512)
 def read_filter(policy: str, scope: str | None, prefix: str = "") -> FilterPolicy:
     """A filter policy ready to match messages; raises InvalidParameter in SNS's words."""
     try:
@@ -225,3 +228,26 @@ def dead_letter_arn(redrive_policy: str | None) -> str | None:
     if not redrive_policy:
         return None
     return json.loads(redrive_policy).get("deadLetterTargetArn")
+
+
+def of_topic(backend: SNSBackend, topic_arn: str) -> list[Subscription]:
+    """moto's subscriptions of one topic; under the lock."""
+    return [one for one in backend.subscriptions.values() if one.topic_arn == topic_arn]
+
+
+def target(subscription: Subscription, topic: Topic) -> Target:
+    """The subscription as deliveries see it, at this moment; under the lock."""
+    http = subscription.protocol in ("http", "https")
+    return Target(
+        arn=subscription.arn,
+        topic_arn=topic.arn,
+        protocol=subscription.protocol,
+        endpoint=subscription.endpoint,
+        account_id=topic.account_id,
+        raw=is_raw(subscription),
+        display_name=topic.display_name,
+        signature_version=sns_topics.get_attribute(topic, "SignatureVersion") or "1",
+        dead_letter_arn=dead_letter_arn(subscription.attributes.get("RedrivePolicy")),
+        policy=effective_policy(subscription, topic) if http else {},
+        feedback=sns_topics.feedback(topic, subscription.protocol),
+    )

@@ -49,6 +49,17 @@ _KEPT_AS = {
     "DataProtectionPolicy": "data_protection_policy",
     **{name: f"feedback_{name}" for name in _FEEDBACK},
 }
+_ACTIONS = (
+    "GetTopicAttributes",
+    "SetTopicAttributes",
+    "AddPermission",
+    "RemovePermission",
+    "DeleteTopic",
+    "Subscribe",
+    "ListSubscriptionsByTopic",
+    "Publish",
+    "Receive",
+)
 _ONLY_FIFO = ("ContentBasedDeduplication", "FifoThroughputScope", "ArchivePolicy")
 _SHOWN_WHEN_SET = (
     "DeliveryPolicy",
@@ -160,6 +171,38 @@ def shown(topic: Topic, count: Callable[[str], int]) -> dict[str, str]:
         if value is not None:
             attributes[name] = str(value)
     return attributes
+
+
+def feedback(topic: Topic, protocol: str) -> dict[str, str]:
+    """What the topic says about logging deliveries by *protocol*: roles and the sample rate."""
+    kind = {"sqs": "SQS", "lambda": "Lambda", "http": "HTTP", "https": "HTTP"}.get(protocol)
+    if kind is None:
+        return {}
+    found = {
+        what: get_attribute(topic, f"{kind}{what}")
+        for what in ("SuccessFeedbackRoleArn", "SuccessFeedbackSampleRate", "FailureFeedbackRoleArn")
+    }
+    return {what: str(value) for what, value in found.items() if value}
+
+
+def add_permission(topic: Topic, label: str, accounts: list[str], actions: list[str]) -> None:
+    """Let other accounts do *actions* on the topic; raises as AddPermission does."""
+    statements = topic._policy_json["Statement"]
+    if any(statement.get("Sid") == label for statement in statements):
+        raise invalid("Statement already exists")
+    if any(action not in _ACTIONS for action in actions):
+        raise invalid("Policy statement action out of service scope!")
+    principals = [f"arn:aws:iam::{account}:root" for account in accounts]
+    names = [f"SNS:{action}" for action in actions]
+    statements.append(
+        {
+            "Sid": label,
+            "Effect": "Allow",
+            "Principal": {"AWS": principals[0] if len(principals) == 1 else principals},
+            "Action": names[0] if len(names) == 1 else names,
+            "Resource": topic.arn,
+        }
+    )
 
 
 def check_arn(arn: str | None, member: str = "TopicArn") -> None:
