@@ -108,7 +108,7 @@ def stream(metrics: pd.DataFrame) -> Chart:
     """What came into the stream over time: IncomingRecords above, IncomingBytes below."""
     per = _per(metrics.attrs.get("period", 60))
     figure, (records, size) = _figures(
-        "What came into the stream", "Time (UTC)", (f"Records {per}", f"Bytes {per}")
+        "What came into the stream", "Time (UTC)", (f"Records\n{per}", f"Bytes\n{per}")
     )
     if metrics.empty:
         return Chart(figure, "CloudWatch has no records of this stream yet.")
@@ -298,7 +298,7 @@ def _time_axis(axes: Axes, times: Any) -> None:
 def _per(seconds: int) -> str:
     """How long one data point counts, in words."""
     minutes = seconds // 60
-    return {0: "a second", 1: "a minute", 60: "an hour"}.get(minutes, f"every {minutes} minutes")
+    return {0: "per second", 1: "per minute", 60: "per hour"}.get(minutes, f"per {minutes} min")
 
 
 def _bucket(seconds: float) -> tuple[str, Any, str]:
