@@ -47,9 +47,7 @@ def test_s3_invokes_a_function(wiring, function):
 def test_sns_invokes_a_function(wiring, function):
     sns = wiring.client("sns")
     topic = sns.create_topic(Name=wiring.name("topic"))["TopicArn"]
-    arn = sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function.arn)[
-        "SubscriptionArn"
-    ]
+    arn = sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function.arn)["SubscriptionArn"]
     sns.publish(TopicArn=topic, Message="nobody hears")
     wiring.settle()
     function.allow("sns.amazonaws.com", topic)

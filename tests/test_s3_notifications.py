@@ -32,7 +32,9 @@ class Bucket:
     def configure(self, *queues: dict, **more) -> None:
         """Replace the bucket's notification configuration."""
         self.s3.put_bucket_notification_configuration(
-            Bucket=self.name, NotificationConfiguration={"QueueConfigurations": list(queues)}, **more
+            Bucket=self.name,
+            NotificationConfiguration={"QueueConfigurations": list(queues)},
+            **more,
         )
 
     def records(self) -> list[dict]:
@@ -360,9 +362,7 @@ def test_a_topic_gets_the_record_with_a_subject(wiring):
         "Resource": topic,
         "Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:s3:::{bucket.name}"}},
     }
-    configuration = {
-        "TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]
-    }
+    configuration = {"TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]}
     error = put_refusal(bucket, *configuration["TopicConfigurations"], kind="Topic")
     assert error["ArgumentValue1"].startswith("Permissions on the destination topic do not allow")
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -445,9 +445,7 @@ def test_a_browsers_upload_is_told_of(wiring):
         bucket.name, "form/${filename}", ExpiresIn=1_000_000_000
     )
     line = "--edge\r\nContent-Disposition: form-data; name="
-    fields = "".join(
-        f'{line}"{name}"\r\n\r\n{value}\r\n' for name, value in form["fields"].items()
-    )
+    fields = "".join(f'{line}"{name}"\r\n\r\n{value}\r\n' for name, value in form["fields"].items())
     file = f'{line}"file"; filename="a b.txt"\r\n\r\nhello\r\n--edge--\r\n'
     request = urllib.request.Request(
         form["url"],

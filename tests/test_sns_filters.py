@@ -74,7 +74,9 @@ def test_all_keys_must_match_and_one_value_each():
 
 
 def test_on_the_body():
-    assert accepts({"order": {"amount": [{"numeric": [">", 300]}]}}, body={"order": {"amount": 301}})
+    assert accepts(
+        {"order": {"amount": [{"numeric": [">", 300]}]}}, body={"order": {"amount": 301}}
+    )
     assert not accepts({"order": {"amount": [{"exists": True}]}}, body={"order": {}})
     assert not accepts({"a": ["1"]}, body=["a", "1"])
     both = {"items": {"name": ["x"], "price": [2]}}

@@ -42,7 +42,7 @@ class Topic:
 
 def test_the_envelope(wiring):
     topic = Topic(wiring)
-    message_id = topic.publish("größe \"1\"", Subject="news")
+    message_id = topic.publish('größe "1"', Subject="news")
     (text,) = topic.queue.texts()
     envelope = json.loads(text)
     assert list(envelope) == [
@@ -60,7 +60,7 @@ def test_the_envelope(wiring):
     assert text.startswith('{\n  "Type" : "Notification",\n  "MessageId" : ')
     assert envelope["MessageId"] == message_id
     assert envelope["TopicArn"] == topic.arn
-    assert envelope["Message"] == "größe \"1\""
+    assert envelope["Message"] == 'größe "1"'
     assert envelope["Subject"] == "news"
     assert envelope["SignatureVersion"] == "1"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", envelope["Timestamp"])
@@ -181,9 +181,7 @@ def test_a_batch(wiring):
 )
 def test_wrong_batches(wiring, entries, code, message):
     topic = Topic(wiring)
-    error = refusal(
-        topic.sns.publish_batch, TopicArn=topic.arn, PublishBatchRequestEntries=entries
-    )
+    error = refusal(topic.sns.publish_batch, TopicArn=topic.arn, PublishBatchRequestEntries=entries)
     assert (error["Code"], error["Message"]) == (code, message)
 
 
@@ -266,9 +264,7 @@ def test_a_topic_may_take_larger_messages(wiring):
 
 
 def test_a_missing_topic(wiring):
-    error = refusal(
-        wiring.client("sns").publish, TopicArn=wiring.arn("sns", "gone"), Message="x"
-    )
+    error = refusal(wiring.client("sns").publish, TopicArn=wiring.arn("sns", "gone"), Message="x")
     assert (error["Code"], error["Message"]) == ("NotFound", "Topic does not exist")
 
 
@@ -341,9 +337,7 @@ def test_deliveries_are_logged_when_the_topic_wants_it(wiring):
         ("SQSSuccessFeedbackSampleRate", "100"),
         ("SQSFailureFeedbackRoleArn", role),
     ):
-        topic.sns.set_topic_attributes(
-            TopicArn=topic.arn, AttributeName=name, AttributeValue=value
-        )
+        topic.sns.set_topic_attributes(TopicArn=topic.arn, AttributeName=name, AttributeValue=value)
     good = topic.publish("good")
     wiring.settle()
     topic.set("RedrivePolicy", json.dumps({"deadLetterTargetArn": dead.arn}))

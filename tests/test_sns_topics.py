@@ -165,7 +165,11 @@ def test_unsubscribing(wiring, sns, topic):
             "subscribed to standard SNS topics",
         ),
         ("sms", "+15--551234567", "Invalid SMS endpoint: +15--551234567"),
-        ("http", "https://127.0.0.1/", "Invalid parameter: Endpoint must match the specified protocol"),
+        (
+            "http",
+            "https://127.0.0.1/",
+            "Invalid parameter: Endpoint must match the specified protocol",
+        ),
         ("email", "nobody", "Invalid parameter: Email address"),
     ],
 )

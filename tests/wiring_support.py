@@ -146,9 +146,7 @@ class Queue:
             if not batch:
                 return found
             for message in batch:
-                self._sqs.delete_message(
-                    QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"]
-                )
+                self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
             found += batch
 
     def texts(self) -> list[str]:
@@ -212,19 +210,13 @@ def refusal(call: Any, **params: Any) -> dict[str, Any]:
 
 
 def _policy(**statement: Any) -> str:
-    return json.dumps(
-        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]}
-    )
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
 
 
 class Function:
     """A function that logs every event it gets."""
 
-    CODE = (
-        "import json\n"
-        "def handler(event, context):\n"
-        "    print('EVENT ' + json.dumps(event))\n"
-    )
+    CODE = "import json\ndef handler(event, context):\n    print('EVENT ' + json.dumps(event))\n"
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring

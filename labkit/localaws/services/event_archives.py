@@ -268,7 +268,9 @@ class Archives:
                 break
             # A replayed event is a new one, and says whence it comes.
             again = {**event, "id": str(uuid.uuid4()), "replay-name": replay.name}
-            self._replay(replay.destination["Arn"], again, replay.destination.get("FilterArns") or [])
+            self._replay(
+                replay.destination["Arn"], again, replay.destination.get("FilterArns") or []
+            )
             replay.last_replayed = self._aws.clock.now()
         with self._guard:
             replay.state = "CANCELLED" if replay.state == "CANCELLING" else "COMPLETED"
@@ -276,9 +278,7 @@ class Archives:
 
 
 def _invalid(parameter: str, reason: str) -> AwsError:
-    return AwsError(
-        "ValidationException", f"Parameter {parameter} is not valid. Reason: {reason}"
-    )
+    return AwsError("ValidationException", f"Parameter {parameter} is not valid. Reason: {reason}")
 
 
 def _epoch(value: Any) -> float:

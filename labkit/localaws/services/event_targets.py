@@ -68,7 +68,9 @@ class _Undeliverable(Exception):
 class Invoker:
     """Invokes targets in the background."""
 
-    def __init__(self, aws: LocalAws, to_bus: Callable[[str, Mapping[str, Any], int], None]) -> None:
+    def __init__(
+        self, aws: LocalAws, to_bus: Callable[[str, Mapping[str, Any], int], None]
+    ) -> None:
         self._aws = aws
         # Takes a bus's ARN, an event and how many buses it has passed.
         self._to_bus = to_bus
@@ -115,9 +117,7 @@ class Invoker:
     def _delay(self, invocation: Invocation) -> float:
         return min(2.0 ** min(invocation.attempts - 1, 20), _LONGEST_DELAY_SECONDS)
 
-    def _dead_letter(
-        self, invocation: Invocation, problem: _Undeliverable, condition: str
-    ) -> None:
+    def _dead_letter(self, invocation: Invocation, problem: _Undeliverable, condition: str) -> None:
         queue = (invocation.target.get("DeadLetterConfig") or {}).get("Arn")
         log.info("%s could not invoke %s: %s", invocation.rule_name, invocation.target, problem)
         if not queue:
@@ -250,9 +250,7 @@ class Invoker:
     def _client(self, service: str, invocation: Invocation) -> Any:
         region = invocation.target["Arn"].split(":")[3] or invocation.region
         role_arn = invocation.target.get("RoleArn")
-        principal = (
-            self._role(role_arn, invocation) if role_arn else self._service(invocation)
-        )
+        principal = self._role(role_arn, invocation) if role_arn else self._service(invocation)
         return self._aws.client(service, principal=principal, region=region)
 
     def _role(self, role_arn: str, invocation: Invocation) -> Principal:

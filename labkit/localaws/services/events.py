@@ -11,21 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.localaws import constraints, moto_hooks
 from labkit.localaws.call import AwsError, Call, Forward, Reply, ServiceLayer
-from labkit.localaws.clock import Timer
 from labkit.localaws.protocol import operation_model
-from labkit.localaws.services import event_patterns, event_transform, schedules
+from labkit.localaws.services import event_patterns, event_rules
 from labkit.localaws.services.event_archives import Archives
-from labkit.localaws.services.event_targets import NEED_ROLE, Invocation, Invoker
-from labkit.localaws.services.pattern_tokens import PatternError
+from labkit.localaws.services.event_rules import Snapshot
+from labkit.localaws.services.event_targets import Invocation, Invoker
+from labkit.localaws.services.event_timers import Timers
 
 if TYPE_CHECKING:
     from moto.events.models import EventBus, EventsBackend, Rule
 
     from labkit.localaws.server import LocalAws
 
-_MOST_ENTRIES = 10
-_MOST_TARGETS = 5
-_LARGEST_REQUEST_BYTES = 1024 * 1024
 # An event that goes from bus to bus to bus is not passed on for ever.
 _MOST_HOPS = 3
 
@@ -40,7 +37,7 @@ class EventsLayer(ServiceLayer):
         moto_hooks.silence_events()
         self._invoker = Invoker(aws, self._pass_on)
         self._archives: dict[tuple[str, str], Archives] = {}
-        self._timers: dict[str, Timer] = {}
+        self._timers = Timers(aws, self._rule_now, self._trigger)
         self._guard = threading.Lock()
 
     def handler(self, operation: str) -> Callable[[Call, Forward], Any] | None:
@@ -50,7 +47,7 @@ class EventsLayer(ServiceLayer):
 
         def answer(call: Call, forward: Forward) -> Any:
             if operation == "PutEvents":
-                _check_number(call.params.get("Entries") or [])
+                event_rules.check_number(call.params.get("Entries") or [])
             if model is not None:
                 constraints.check(model.input_shape, call.params)
             return method(call, forward) if method is not None else forward()
@@ -62,7 +59,7 @@ class EventsLayer(ServiceLayer):
     def PutEvents(self, call: Call, forward: Forward) -> dict[str, Any]:
         """Take up to ten events; what is wrong with one is told of that one."""
         entries = call.params["Entries"]
-        if sum(map(_size, entries)) > _LARGEST_REQUEST_BYTES:
+        if sum(map(event_rules.entry_size, entries)) > event_rules.LARGEST_REQUEST_BYTES:
             raise AwsError(
                 "ValidationException", "Total size of the entries in the request is over the limit."
             )
@@ -112,7 +109,7 @@ class EventsLayer(ServiceLayer):
 
     def TestEventPattern(self, call: Call, forward: Forward) -> dict[str, bool]:
         """Whether a pattern would let an event through."""
-        pattern = _pattern(call.params["EventPattern"])
+        pattern = event_rules.read_pattern(call.params["EventPattern"])
         try:
             event = json.loads(call.params["Event"])
         except ValueError:
@@ -133,7 +130,7 @@ class EventsLayer(ServiceLayer):
         region, account_id = bus_arn.split(":")[3:5]
         with self.aws.lock("events", account_id):
             bus = self._find_bus(account_id, region, bus_arn.rpartition("/")[2])
-            rules = [_Snapshot(rule) for rule in bus.rules.values()] if bus is not None else []
+            rules = [Snapshot(rule) for rule in bus.rules.values()] if bus is not None else []
         if bus is None:
             return
         self._archive(account_id, region).keep(bus_arn, event)
@@ -146,7 +143,7 @@ class EventsLayer(ServiceLayer):
                 self._trigger(rule, event, came, hops)
 
     def _trigger(
-        self, rule: _Snapshot, event: Mapping[str, Any], came: float, hops: int = 0
+        self, rule: Snapshot, event: Mapping[str, Any], came: float, hops: int = 0
     ) -> None:
         for name in ("MatchedEvents", "TriggeredRules"):
             self.aws.telemetry.count(
@@ -191,19 +188,19 @@ class EventsLayer(ServiceLayer):
                     "ValidationException",
                     "ScheduleExpression is supported only on the default event bus.",
                 )
-            _schedule(schedule)
+            event_rules.read_schedule(schedule)
         if pattern:
-            _pattern(pattern)
+            event_rules.read_pattern(pattern)
         reply = forward()
         if reply.ok:
-            self._reschedule(call, params["Name"])
+            self._reschedule(call)
         return reply
 
     def DeleteRule(self, call: Call, forward: Forward) -> Reply:
         """Delete a rule without targets."""
         reply = forward()
         if reply.ok:
-            self._reschedule(call, call.params["Name"])
+            self._reschedule(call)
         return reply
 
     def EnableRule(self, call: Call, forward: Forward) -> Reply:
@@ -229,11 +226,11 @@ class EventsLayer(ServiceLayer):
         targets = call.params["Targets"]
         self._must_exist(call, call.params["Rule"])
         for target in targets:
-            _check_target(target)
+            event_rules.check_target(target)
         with self.aws.lock("events", call.account_id):
             rule = self._rule(call, call.params["Rule"])
             ids = {one["Id"] for one in rule.targets} if rule is not None else set()
-        if len(ids | {target["Id"] for target in targets}) > _MOST_TARGETS:
+        if len(ids | {target["Id"] for target in targets}) > event_rules.MOST_TARGETS:
             raise AwsError(
                 "LimitExceededException",
                 "The requested resource exceeds the maximum number allowed.",
@@ -247,54 +244,19 @@ class EventsLayer(ServiceLayer):
         self._must_exist(call, call.params["Name"])
         reply = forward()
         if reply.ok:
-            self._reschedule(call, call.params["Name"])
+            self._reschedule(call)
         return reply
 
-    # -- schedules -----------------------------------------------------------------------------
+    def _reschedule(self, call: Call) -> None:
+        bus = _bus_name(call.params)
+        self._timers.reset(call.account_id, call.region, bus, call.params["Name"])
 
-    def _reschedule(self, call: Call, name: str) -> None:
-        """Set the timer of a rule's schedule anew, or take it away."""
-        with self.aws.lock("events", call.account_id):
-            rule = self._rule(call, name)
-            found = _Snapshot(rule) if rule is not None else None
-        bus = "" if _bus_name(call.params) == "default" else f"{_bus_name(call.params)}/"
-        arn = f"arn:aws:events:{call.region}:{call.account_id}:rule/{bus}{name}"
-        with self._guard:
-            timer = self._timers.pop(arn, None)
-        if timer is not None:
-            timer.cancel()
-        if found is not None and found.schedule and found.state != "DISABLED":
-            self._set_timer(found, self.aws.clock.now())
-
-    def _set_timer(self, rule: _Snapshot, after: float) -> None:
-        due = schedules.parse(rule.schedule).next_after(after)
-        if due is None:
-            return
-        timer = self.aws.clock.call_at(due, self._due, rule, due, name=f"rule {rule.name}")
-        with self._guard:
-            self._timers[rule.arn] = timer
-
-    def _due(self, rule: _Snapshot, due: float) -> None:
-        """A schedule's time has come: show its event to the rule, and set the next timer."""
-        with self.aws.lock("events", rule.account_id):
-            bus = self._find_bus(rule.account_id, rule.region, "default")
-            kept = bus.rules.get(rule.name) if bus is not None else None
-            now = _Snapshot(kept) if kept is not None else None
-        if now is None or now.state == "DISABLED" or now.schedule != rule.schedule:
-            return
-        self._set_timer(now, due)
-        event = {
-            "version": "0",
-            "id": str(uuid.uuid4()),
-            "detail-type": "Scheduled Event",
-            "source": "aws.events",
-            "account": rule.account_id,
-            "time": _time(due, due),
-            "region": rule.region,
-            "resources": [rule.arn],
-            "detail": {},
-        }
-        self._trigger(now, event, due)
+    def _rule_now(self, account_id: str, region: str, bus: str, name: str) -> Snapshot | None:
+        """A rule as it is at this moment."""
+        with self.aws.lock("events", account_id):
+            found = self._find_bus(account_id, region, bus)
+            rule = found.rules.get(name) if found is not None else None
+            return Snapshot(rule) if rule is not None else None
 
     # -- archives and replays ------------------------------------------------------------------
 
@@ -302,18 +264,20 @@ class EventsLayer(ServiceLayer):
         """Keep what comes to a bus."""
         self._must_have_bus(call, call.params["EventSourceArn"])
         if call.params.get("EventPattern"):
-            _pattern(call.params["EventPattern"])
+            event_rules.read_pattern(call.params["EventPattern"])
         return self._archive(call.account_id, call.region).create(call.params)
 
     def UpdateArchive(self, call: Call, forward: Forward) -> dict[str, Any]:
         """Change what an archive keeps, and for how long."""
-        if not any(name in call.params for name in ("EventPattern", "RetentionDays", "Description")):
+        if not any(
+            name in call.params for name in ("EventPattern", "RetentionDays", "Description")
+        ):
             raise AwsError(
                 "ValidationException",
                 "At least one of EventPattern, RetentionDays or Description must be provided.",
             )
         if call.params.get("EventPattern"):
-            _pattern(call.params["EventPattern"])
+            event_rules.read_pattern(call.params["EventPattern"])
         return self._archive(call.account_id, call.region).update(call.params)
 
     def DeleteArchive(self, call: Call, forward: Forward) -> None:
@@ -398,102 +362,12 @@ class EventsLayer(ServiceLayer):
                 raise AwsError("ResourceNotFoundException", f"Event bus {name} does not exist.")
 
 
-class _Snapshot:
-    """What a rule was at one moment."""
-
-    def __init__(self, rule: Rule) -> None:
-        self.name = rule.name
-        self.arn = rule.arn
-        self.state = rule.state
-        self.account_id = rule.account_id
-        self.region = rule.region_name
-        self.pattern = rule.event_pattern.dump()
-        self.schedule = rule.scheduled_expression or ""
-        self.targets = [dict(target) for target in rule.targets]
-
-
-def _check_number(entries: list[Mapping[str, Any]]) -> None:
-    """Refuse too many entries, which AWS recites one by one."""
-    if len(entries) <= _MOST_ENTRIES:
-        return
-    names = {
-        "time": "Time",
-        "source": "Source",
-        "resources": "Resources",
-        "detailType": "DetailType",
-        "detail": "Detail",
-        "eventBusName": "EventBusName",
-        "traceHeader": "TraceHeader",
-        "kmsKeyIdentifier": "KmsKeyIdentifier",
-        "internalMetadata": "",
-    }
-    recited = ", ".join(
-        "PutEventsRequestEntry("
-        + ", ".join(f"{java}={constraints.java(entry.get(name))}" for java, name in names.items())
-        + ")"
-        for entry in entries
-    )
-    found = constraints.violation(
-        f"[{recited}]",
-        "entries",
-        f"Member must have length less than or equal to {_MOST_ENTRIES}",
-    )
-    raise AwsError("ValidationException", constraints.message([found]))
-
-
-def _check_target(target: Mapping[str, Any]) -> None:
-    given = [name for name in ("Input", "InputPath", "InputTransformer") if target.get(name)]
-    if len(given) > 1:
-        raise AwsError(
-            "ValidationException",
-            "Only one of Input, InputPath, or InputTransformer must be provided for target "
-            f"{target['Id']}.",
-        )
-    transformer = target.get("InputTransformer") or {}
-    known = set(transformer.get("InputPathsMap") or ())
-    for name in event_transform.placeholders(transformer.get("InputTemplate") or ""):
-        if name not in known and not name.startswith("aws.events."):
-            raise AwsError(
-                "ValidationException",
-                f"InputTemplate for target {target['Id']} contains invalid placeholder {name}.",
-            )
-    service = (target["Arn"].split(":") + [""] * 3)[2]
-    if service in NEED_ROLE and not target.get("RoleArn"):
-        raise AwsError("ValidationException", f"RoleArn is required for target {target['Arn']}.")
-
-
-def _pattern(text: str) -> event_patterns.Pattern:
-    try:
-        return event_patterns.compiled(text)
-    except PatternError as problem:
-        raise AwsError(
-            "InvalidEventPatternException", f"Event pattern is not valid. Reason: {problem}"
-        ) from None
-
-
-def _schedule(expression: str) -> schedules.Rate | schedules.Cron:
-    try:
-        return schedules.parse(expression)
-    except schedules.BadExpression:
-        raise AwsError(
-            "ValidationException", "Parameter ScheduleExpression is not valid."
-        ) from None
-
-
 def _bus_name(params: Mapping[str, Any]) -> str:
     return (params.get("EventBusName") or "default").rpartition("/")[2]
 
 
 def _bus_arn(account_id: str, region: str, name: str) -> str:
     return f"arn:aws:events:{region}:{account_id}:event-bus/{name}"
-
-
-def _size(entry: Mapping[str, Any]) -> int:
-    """What an entry counts for: its texts, and 14 bytes for a time."""
-    size = 14 if entry.get("Time") else 0
-    for name in ("Source", "DetailType", "Detail"):
-        size += len((entry.get(name) or "").encode())
-    return size + sum(len(one.encode()) for one in entry.get("Resources") or ())
 
 
 def _time(given: Any, now: float) -> str:

@@ -83,9 +83,7 @@ class Tokens:
         if not self._redact:
             return PatternError(reason + self._place(offset))
         source = "REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled)"
-        return PatternError(
-            f"failed to parse JSON. {reason}{self._place(offset, source)}"
-        )
+        return PatternError(f"failed to parse JSON. {reason}{self._place(offset, source)}")
 
     def _offset(self) -> int:
         token = self._ahead or self.current

@@ -165,9 +165,7 @@ class Lifecycles:
                 due = s3_lifecycle_rules.due_at(action, since, "NoncurrentDays")
                 spared = newer_ones < (action.get("NewerNoncurrentVersions") or 0)
                 if due is not None and due <= now and not spared:
-                    backend.delete_object(
-                        bucket.name, version.name, version_id=version.version_id
-                    )
+                    backend.delete_object(bucket.name, version.name, version_id=version.version_id)
                     self._tell(bucket, "LifecycleExpiration:Delete", version.name, version)
                     break
                 moves = rule.get("NoncurrentVersionTransitions") or []

@@ -92,13 +92,14 @@ def due_at(action: Mapping[str, Any], since: float, days: str = "Days") -> float
     return None
 
 
-def expiration_of(rules: list[dict[str, Any]], facts: Facts, since: float) -> tuple[float, str] | None:
+def expiration_of(
+    rules: list[dict[str, Any]], facts: Facts, since: float
+) -> tuple[float, str] | None:
     """When the first rule expires a current object, and that rule's ID."""
     found = [
         (due, rule["ID"])
         for rule in rules
-        if applies(rule, facts)
-        and (due := due_at(rule.get("Expiration") or {}, since)) is not None
+        if applies(rule, facts) and (due := due_at(rule.get("Expiration") or {}, since)) is not None
     ]
     return min(found, default=None)
 

@@ -162,9 +162,7 @@ def read_configuration(given: dict[str, Any], region: str) -> NotificationConfig
     return result
 
 
-def validate_destinations(
-    aws: LocalAws, rules: list[Rule], bucket: str, account_id: str
-) -> None:
+def validate_destinations(aws: LocalAws, rules: list[Rule], bucket: str, account_id: str) -> None:
     """Ask whether every destination exists and lets S3 in; raises with all that do not."""
     problems: list[tuple[str, str]] = []
     for rule in {rule.arn: rule for rule in rules}.values():

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from labkit.localaws.server import LocalAws
 
+
 @dataclass
 class _Token:
     """What a confirmation token is good for, until lab time *until*."""

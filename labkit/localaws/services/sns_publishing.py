@@ -83,9 +83,7 @@ class Publisher:
             message.deduplication_id or "",
         )
         self._seen = {
-            one: seen
-            for one, seen in self._seen.items()
-            if now - seen[0] < _DEDUPLICATION_SECONDS
+            one: seen for one, seen in self._seen.items() if now - seen[0] < _DEDUPLICATION_SECONDS
         }
         if key in self._seen:
             return self._seen[key][1]
@@ -148,9 +146,7 @@ def check(topic: Topic, given: Mapping[str, Any], where: str = "") -> None:
 def check_batch(topic: Topic, entries: list[dict[str, Any]], largest: int) -> None:
     """Refuse a batch as a whole, for what is wrong with it or with any message in it."""
     if not entries:
-        raise AwsError(
-            "EmptyBatchRequest", "The batch request doesn't contain any entries."
-        )
+        raise AwsError("EmptyBatchRequest", "The batch request doesn't contain any entries.")
     if len(entries) > _MOST_IN_A_BATCH:
         raise AwsError(
             "TooManyEntriesInBatchRequest",
@@ -175,9 +171,7 @@ def check_batch(topic: Topic, entries: list[dict[str, Any]], largest: int) -> No
             "Two or more batch entries in the request have the same Id.",
         )
     size = sum(
-        sns_messages.size_in_bytes(
-            entry.get("Message") or "", entry.get("MessageAttributes") or {}
-        )
+        sns_messages.size_in_bytes(entry.get("Message") or "", entry.get("MessageAttributes") or {})
         for entry in entries
     )
     if size > largest:

@@ -40,9 +40,13 @@ def retry_delays(target: Target) -> Iterator[float]:
         yield from _policy_delays(target.policy.get("healthyRetryPolicy") or {})
     elif target.protocol in ("sqs", "lambda", "firehose"):
         # AWS's own endpoints: 100,015 tries in 23 days.
-        yield from _phases(immediate=3, early=(2, 1.0), growing=(10, 1.0, 20.0), late=(100_000, 20.0))
+        yield from _phases(
+            immediate=3, early=(2, 1.0), growing=(10, 1.0, 20.0), late=(100_000, 20.0)
+        )
     else:
-        yield from _phases(immediate=0, early=(2, 10.0), growing=(10, 10.0, 600.0), late=(38, 600.0))
+        yield from _phases(
+            immediate=0, early=(2, 10.0), growing=(10, 10.0, 600.0), late=(38, 600.0)
+        )
 
 
 def _phases(

@@ -156,11 +156,12 @@ def effective_policy(subscription: Subscription, topic: Topic) -> dict[str, Any]
     """How deliveries to an HTTP subscription are retried: its own policy over its topic's."""
     default = sns_topics.http_policy(topic)
     own: dict[str, Any] = {}
-    if not default["disableSubscriptionOverrides"] and subscription.attributes.get("DeliveryPolicy"):
+    if not default["disableSubscriptionOverrides"] and subscription.attributes.get(
+        "DeliveryPolicy"
+    ):
         own = _own_policy(subscription.attributes["DeliveryPolicy"])
     return {
-        "healthyRetryPolicy": own.get("healthyRetryPolicy")
-        or default["defaultHealthyRetryPolicy"],
+        "healthyRetryPolicy": own.get("healthyRetryPolicy") or default["defaultHealthyRetryPolicy"],
         "sicklyRetryPolicy": None,
         "throttlePolicy": own.get("throttlePolicy") or default.get("defaultThrottlePolicy"),
         "requestPolicy": own.get("requestPolicy") or default["defaultRequestPolicy"],

@@ -180,7 +180,11 @@ def feedback(topic: Topic, protocol: str) -> dict[str, str]:
         return {}
     found = {
         what: get_attribute(topic, f"{kind}{what}")
-        for what in ("SuccessFeedbackRoleArn", "SuccessFeedbackSampleRate", "FailureFeedbackRoleArn")
+        for what in (
+            "SuccessFeedbackRoleArn",
+            "SuccessFeedbackSampleRate",
+            "FailureFeedbackRoleArn",
+        )
     }
     return {what: str(value) for what, value in found.items() if value}
 
