@@ -6,6 +6,7 @@ tests/test_moto_hooks.py fails when moto changes under one of them.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,25 @@ def silence_s3() -> None:
     notifications.send_event = _nothing
     notifications.send_test_event = _nothing
     models.events_send_notification = _nothing
-    models.FakeBucket.get_permission = lambda *_: PermissionResult.PERMITTED  # type: ignore
+
+    def permission(_: Any, action: str, resource: str) -> PermissionResult:
+        if resource in getattr(_refused, "objects", ()):
+            return PermissionResult.DENIED
+        return PermissionResult.PERMITTED
+
+    models.FakeBucket.get_permission = permission  # type: ignore[method-assign]
+
+
+# The objects (ARNs) that this thread's call may not delete, of the many it wants to.
+_refused = threading.local()
+
+
+def refuse_objects(resources: frozenset[str]) -> None:
+    """Have moto's DeleteObjects in this thread leave *resources* alone and say AccessDenied.
+
+    The one call that S3 answers object by object; moto asks for each of them.
+    """
+    _refused.objects = resources
 
 
 def redirect_log_events(take: Callable[[Any, list[dict[str, Any]]], None]) -> None:
@@ -134,3 +153,56 @@ def _identify(kind: type, prefix: str) -> None:
 def _unique_id(prefix: str) -> str:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
     return prefix + "".join(secrets.choice(alphabet) for _ in range(17))
+
+
+def keep_table_streams(enable: Callable[[Any], Any], disable: Callable[[Any], None]) -> None:
+    """Have the streams of moto's tables kept elsewhere.
+
+    ``enable(table)`` makes the shard of a table whose stream is being enabled, ``disable(shard)``
+    ends it when the stream is disabled or the table deleted. moto goes on recording after a
+    stream was disabled, and lets nobody enable one again.
+    """
+    from moto.dynamodb.exceptions import MockValidationException
+    from moto.dynamodb.models import DynamoDBBackend, table
+
+    table.StreamShard = lambda account_id, owner: enable(owner)  # type: ignore
+    unbent = _unbent(table.Table, "set_stream_specification")
+    delete = _unbent(DynamoDBBackend, "delete_table")
+
+    def set_stream_specification(self: Any, streams: Any) -> None:
+        shard = self.stream_shard
+        unbent(self, streams)
+        if shard is not None and not self.stream_specification["StreamEnabled"]:
+            self.stream_shard = None
+            disable(shard)
+
+    def update_table_streams(self: Any, found: Any, specification: Any) -> None:
+        enabled = found.stream_shard is not None
+        wanted = bool(specification.get("StreamEnabled") or specification.get("StreamViewType"))
+        if enabled and wanted:
+            raise MockValidationException(
+                f"Table already has an enabled stream: TableName: {found.name}"
+            )
+        if not enabled and not wanted:
+            raise MockValidationException(
+                f"Table has no stream to disable: TableName: {found.name}"
+            )
+        found.set_stream_specification(specification)
+
+    def delete_table(self: Any, name: str) -> Any:
+        deleted = delete(self, name)
+        if deleted.stream_shard is not None:
+            disable(deleted.stream_shard)
+        return deleted
+
+    table.Table.set_stream_specification = set_stream_specification  # type: ignore
+    DynamoDBBackend.update_table_streams = update_table_streams  # type: ignore
+    DynamoDBBackend.delete_table = delete_table  # type: ignore
+
+
+def _unbent(kind: type, name: str) -> Callable[..., Any]:
+    """moto's own method, also when it was bent before (for another local AWS in this process)."""
+    kept = f"_unbent_{name}"
+    if kept not in vars(kind):
+        setattr(kind, kept, getattr(kind, name))
+    return getattr(kind, kept)

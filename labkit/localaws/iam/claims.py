@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from labkit.localaws.call import AwsError, Call
 from labkit.localaws.iam import auth_errors
@@ -220,6 +221,7 @@ def _check_date(call: Call, date: str) -> str:
     )
 
 
+@lru_cache(maxsize=64)
 def epoch_of(amz_date: str) -> float:
     """Epoch seconds of a date like ``20261122T101500Z``; raises ValueError."""
     return datetime.strptime(amz_date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()

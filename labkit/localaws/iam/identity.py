@@ -16,6 +16,7 @@ from labkit.localaws.iam import denial, lambda_state
 from labkit.localaws.iam.accounts import Accounts, Entity
 from labkit.localaws.iam.administrator import create_administrator
 from labkit.localaws.iam.asks.ask import Ask
+from labkit.localaws.iam.asks.s3 import copy_source
 from labkit.localaws.iam.authentication import Authentication
 from labkit.localaws.iam.evaluation import Decision, Policies, Request, decide
 from labkit.localaws.iam.explain import Journal
@@ -29,7 +30,7 @@ from labkit.localaws.iam.requests import (
 from labkit.localaws.iam.resource_policies import ResourcePolicies
 from labkit.localaws.iam.sessions import Session, Sessions
 from labkit.localaws.iam.subjects import Subject, Subjects
-from labkit.localaws.moto_hooks import align_iam
+from labkit.localaws.moto_hooks import align_iam, refuse_objects
 from labkit.localaws.protocol import operation_model
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ log = logging.getLogger(__name__)
 
 # Whose resource policy has to allow, whatever identity policies say.
 _POLICY_DECIDES = ("kms",)
+# Reads of an object, which answer 404 only to those who may list.
+_TELL_OF_OBJECTS = (
+    "GetObject", "HeadObject", "GetObjectAttributes", "GetObjectAcl", "GetObjectTagging",
+    "CopyObject",
+)  # fmt: skip
 # Calls anybody may make without a signature, besides those the models say so of.
 _OPEN = {
     ("sns", "ConfirmSubscription"),
@@ -87,13 +93,53 @@ class Identity:
         asks = self._asks(call)
         subject = self.subjects.of(call.principal)
         context = self._context(call, subject)
+        piecewise = call.operation == "DeleteObjects"
+        refused: dict[str, str] = {}
         for ask in asks:
-            request, policies = self._request(call, subject, ask, context)
-            decision = decide(request, policies)
-            self.journal.record(call, ask, request, policies, decision)
+            decision = self._decide(call, subject, ask, context)
+            if decision.allowed:
+                continue
+            if not piecewise:
+                self._refuse(call, ask, decision)
+            refused[ask.resource] = denial.sentence(call, ask, decision)
+        if call.service == "s3":
+            self._settle_s3(call, subject, context, refused)
+        self._move_to_owner(call, asks)
+
+    def _decide(
+        self, call: Call, subject: Subject, ask: Ask, context: Mapping[str, Any]
+    ) -> Decision:
+        request, policies = self._request(call, subject, ask, context)
+        decision = decide(request, policies)
+        self.journal.record(call, ask, request, policies, decision)
+        return decision
+
+    def _settle_s3(
+        self,
+        call: Call,
+        subject: Subject,
+        context: Mapping[str, Any],
+        refused: Mapping[str, str],
+    ) -> None:
+        """S3's two peculiarities: DeleteObjects answers object by object, and whether an object
+        exists is told only to those who may list the bucket."""
+        refuse_objects(frozenset(refused))
+        if refused:
+            bucket = f"arn:aws:s3:::{call.params.get('Bucket')}/"
+            call.notes["denied_keys"] = {
+                resource.removeprefix(bucket): message for resource, message in refused.items()
+            }
+        if call.operation not in _TELL_OF_OBJECTS:
+            return
+        bucket, key = call.params.get("Bucket"), call.params.get("Key")
+        version = call.params.get("VersionId")
+        if call.operation == "CopyObject":
+            bucket, key, version = copy_source(call.params.get("CopySource"))
+        if self.facts.object(str(bucket), str(key), version) is None:
+            ask = Ask("s3:ListBucket", f"arn:aws:s3:::{bucket}")
+            decision = self._decide(call, subject, ask, context)
             if not decision.allowed:
                 self._refuse(call, ask, decision)
-        self._move_to_owner(call, asks)
 
     def _asks(self, call: Call) -> list[Ask]:
         try:

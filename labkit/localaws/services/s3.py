@@ -154,7 +154,7 @@ class S3Layer(ServiceLayer):
         with self.aws.lock("s3", call.account_id):
             wanted = (call.params.get("Delete") or {}).get("Objects") or []
             existing = {entry["Key"] for entry in wanted if self._keys(call, entry["Key"])}
-            reply = forward()
+            reply = _with_reasons(call, forward())
             for entry in reply.parsed().get("Deleted", []) if reply.ok else []:
                 marker = bool(entry.get("DeleteMarker")) and not entry.get("VersionId")
                 version = entry.get("VersionId") or entry.get("DeleteMarkerVersionId")
@@ -308,3 +308,15 @@ class S3Layer(ServiceLayer):
             return self._bucket(call).keys.getlist(key, [])
         except AwsError:
             return []
+
+
+def _with_reasons(call: Call, reply: Reply) -> Reply:
+    """*reply* with what the front door said of each object that may not be deleted."""
+    denied = call.notes.get("denied_keys")
+    if not denied or not reply.ok:
+        return reply
+    answer = reply.parsed()
+    for error in answer.get("Errors", []):
+        error["Message"] = denied.get(error["Key"], error.get("Message"))
+    answer.pop("ResponseMetadata", None)
+    return protocol.write_result(call, answer)
