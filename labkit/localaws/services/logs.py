@@ -9,9 +9,10 @@ from __future__ import annotations
 from labkit.localaws.services.logs_events import EventOperations
 from labkit.localaws.services.logs_filters import FilterOperations
 from labkit.localaws.services.logs_groups import GroupOperations
+from labkit.localaws.services.logs_queries import QueryOperations
 
 
-class LogsLayer(GroupOperations, EventOperations, FilterOperations):
+class LogsLayer(GroupOperations, EventOperations, FilterOperations, QueryOperations):
     """All operations of CloudWatch Logs that are not moto's."""
 
     service = "logs"
