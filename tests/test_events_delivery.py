@@ -203,6 +203,15 @@ class TestRules:
         rule.events.remove_targets(Rule=rule.name, Ids=["0"])
         rule.events.delete_rule(Name=rule.name)
 
+    def test_targets_come_in_pages(self, wiring, heard):
+        rule = Rule(wiring, *[{"Arn": heard.arn}] * 5)
+        first = rule.events.list_targets_by_rule(Rule=rule.name, Limit=3)
+        rest = rule.events.list_targets_by_rule(
+            Rule=rule.name, Limit=3, NextToken=first["NextToken"]
+        )
+        ids = [one["Id"] for one in first["Targets"] + rest["Targets"]]
+        assert ids == ["0", "1", "2", "3", "4"] and "NextToken" not in rest
+
     def test_five_targets_at_most(self, wiring, heard):
         rule = Rule(wiring, *[{"Arn": heard.arn}] * 5)
         rule.put_target(Id="4", Arn=heard.arn)
@@ -243,6 +252,26 @@ class TestRules:
             Targets=[{"Id": "t", "Arn": heard.arn, **target}],
         )
         assert (error["Code"], error["Message"]) == ("ValidationException", message)
+
+
+def test_buses(wiring):
+    events, name = wiring.client("events"), wiring.name("bus")
+    arn = wiring.arn("events", f"event-bus/{name}")
+    created = events.create_event_bus(Name=name, Description="a bus")
+    assert (created["EventBusArn"], created["Description"]) == (arn, "a bus")
+    assert refusal(events.create_event_bus, Name=name)["Message"] == (
+        f"Event bus {name} already exists."
+    )
+    (shown,) = events.list_event_buses(NamePrefix=name)["EventBuses"]
+    assert {"CreationTime", "LastModifiedTime"} <= set(shown)
+    assert (shown["Name"], shown["Arn"], shown["Description"]) == (name, arn, "a bus")
+    events.delete_event_bus(Name=name)
+    assert refusal(events.delete_event_bus, Name=name)["Message"] == (
+        f"Event bus {name} does not exist."
+    )
+    assert refusal(events.delete_event_bus, Name="default")["Message"] == (
+        "Cannot delete event bus default."
+    )
 
 
 class TestInput:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 
 from moto.events import models as events_models
+from moto.iam import models as iam_models
 from moto.iam.access_control import PermissionResult
+from moto.logs import models as logs_models
 from moto.moto_server import werkzeug_app
 from moto.s3 import models as s3_models
 from moto.s3 import notifications as s3_notifications
@@ -55,6 +57,29 @@ def test_sns_delivers_through_its_subscriptions():
 def test_events_deliver_through_their_rules():
     assert "rule.send_to_targets(" in source(events_models)
     assert callable(events_models.Rule.send_to_targets)
+
+
+def test_log_events_all_go_through_the_stream():
+    assert list(inspect.signature(logs_models.LogStream.put_log_events).parameters) in (
+        ["self", "log_events"],
+        ["stream", "log_events"],
+    )
+    text = source(logs_models)
+    assert "stream.put_log_events(" in text or ".put_log_events(log_events)" in text
+    assert "self.upload_sequence_token" in text
+
+
+def test_iam_takes_its_checks_and_ids_from_where_they_are_replaced():
+    text = source(iam_models)
+    for name in (
+        "IAMPolicyDocumentValidator(",
+        "IAMTrustPolicyDocumentValidator(",
+        "random_policy_id()",
+        "self._init_managed_policies()",
+        "self._init_aws_policies()",
+    ):
+        assert name in text
+    assert "class User(" in text and "class Group(" in text
 
 
 def test_what_is_silenced_says_nothing(monkeypatch):

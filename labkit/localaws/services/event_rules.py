@@ -16,7 +16,7 @@ from labkit.localaws.services.event_targets import NEED_ROLE
 from labkit.localaws.services.pattern_tokens import PatternError
 
 if TYPE_CHECKING:
-    from moto.events.models import Rule
+    from moto.events.models import EventBus, Rule
 
 MOST_TARGETS = 5
 LARGEST_REQUEST_BYTES = 1024 * 1024
@@ -35,6 +35,21 @@ class Snapshot:
         self.pattern = rule.event_pattern.dump()
         self.schedule = rule.scheduled_expression or ""
         self.targets = [dict(target) for target in rule.targets]
+
+
+def shown_bus(bus: EventBus) -> dict[str, Any]:
+    """A bus as ListEventBuses shows it."""
+    shown: dict[str, Any] = {
+        "Name": bus.name,
+        "Arn": bus.arn,
+        "CreationTime": bus.creation_time,
+        "LastModifiedTime": bus.last_modified_time,
+    }
+    if bus.description:
+        shown["Description"] = bus.description
+    if bus.policy:
+        shown["Policy"] = bus.policy
+    return shown
 
 
 def check_number(entries: list[Mapping[str, Any]]) -> None:
@@ -114,3 +129,12 @@ def entry_size(entry: Mapping[str, Any]) -> int:
     for name in ("Source", "DetailType", "Detail"):
         size += len((entry.get(name) or "").encode())
     return size + sum(len(one.encode()) for one in entry.get("Resources") or ())
+
+
+def page(name: str, found: list[dict[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
+    """A list operation's answer: a page of what was found, and where the next one starts."""
+    start, limit = int(params.get("NextToken") or 0), params.get("Limit") or 100
+    result: dict[str, Any] = {name: found[start : start + limit]}
+    if start + limit < len(found):
+        result["NextToken"] = str(start + limit)
+    return result

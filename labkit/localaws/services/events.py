@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from labkit.localaws import constraints, moto_hooks
-from labkit.localaws.call import AwsError, Call, Forward, Reply, ServiceLayer
+from labkit.localaws.call import AwsError, Call, Forward, Reply
 from labkit.localaws.protocol import operation_model
 from labkit.localaws.services import event_patterns, event_rules
+from labkit.localaws.services.event_archive_operations import ArchiveOperations
 from labkit.localaws.services.event_archives import Archives
-from labkit.localaws.services.event_rules import Snapshot
+from labkit.localaws.services.event_rules import Snapshot, page
 from labkit.localaws.services.event_targets import Invocation, Invoker
 from labkit.localaws.services.event_timers import Timers
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _MOST_HOPS = 3
 
 
-class EventsLayer(ServiceLayer):
+class EventsLayer(ArchiveOperations):
     """EventBridge's part of the front door."""
 
     service = "events"
@@ -133,7 +134,7 @@ class EventsLayer(ServiceLayer):
             rules = [Snapshot(rule) for rule in bus.rules.values()] if bus is not None else []
         if bus is None:
             return
-        self._archive(account_id, region).keep(bus_arn, event)
+        self.archives(account_id, region).keep(bus_arn, event)
         for rule in rules:
             if rule.state == "DISABLED" or not rule.pattern:
                 continue
@@ -170,6 +171,29 @@ class EventsLayer(ServiceLayer):
     def _pass_on(self, bus_arn: str, event: Mapping[str, Any], hops: int) -> None:
         if hops <= _MOST_HOPS:
             self._arrive(bus_arn, event, hops)
+
+    # -- buses ---------------------------------------------------------------------------------
+
+    def CreateEventBus(self, call: Call, forward: Forward) -> Reply | dict[str, Any]:
+        """A new bus, described back to its maker."""
+        reply = forward()
+        description = call.params.get("Description")
+        if not reply.ok or not description:
+            return reply
+        return {"EventBusArn": reply.parsed()["EventBusArn"], "Description": description}
+
+    def ListEventBuses(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """The buses whose names begin as asked, with all that is known of each."""
+        prefix = call.params.get("NamePrefix") or ""
+        with self.aws.lock("events", call.account_id):
+            buses = self._backend(call.account_id, call.region).event_buses.values()
+            found = [event_rules.shown_bus(bus) for bus in buses if bus.name.startswith(prefix)]
+        return page("EventBuses", found, call.params)
+
+    def DeleteEventBus(self, call: Call, forward: Forward) -> Reply:
+        """Delete a bus, which has to be there."""
+        self.must_have_bus(call, call.params["Name"])
+        return forward()
 
     # -- rules ---------------------------------------------------------------------------------
 
@@ -216,10 +240,13 @@ class EventsLayer(ServiceLayer):
         self._must_exist(call, call.params["Name"])
         return forward()
 
-    def ListTargetsByRule(self, call: Call, forward: Forward) -> Reply:
-        """A rule's targets."""
+    def ListTargetsByRule(self, call: Call, forward: Forward) -> dict[str, Any]:
+        """A rule's targets, several of which may be the same resource."""
         self._must_exist(call, call.params["Rule"])
-        return forward()
+        rule = self._rule_now(
+            call.account_id, call.region, _bus_name(call.params), call.params["Rule"]
+        )
+        return page("Targets", rule.targets if rule is not None else [], call.params)
 
     def PutTargets(self, call: Call, forward: Forward) -> Reply | dict[str, Any]:
         """Add targets to a rule or replace those of the same id, five at most in all."""
@@ -258,69 +285,8 @@ class EventsLayer(ServiceLayer):
             rule = found.rules.get(name) if found is not None else None
             return Snapshot(rule) if rule is not None else None
 
-    # -- archives and replays ------------------------------------------------------------------
-
-    def CreateArchive(self, call: Call, forward: Forward) -> dict[str, Any]:
-        """Keep what comes to a bus."""
-        self._must_have_bus(call, call.params["EventSourceArn"])
-        if call.params.get("EventPattern"):
-            event_rules.read_pattern(call.params["EventPattern"])
-        return self._archive(call.account_id, call.region).create(call.params)
-
-    def UpdateArchive(self, call: Call, forward: Forward) -> dict[str, Any]:
-        """Change what an archive keeps, and for how long."""
-        if not any(
-            name in call.params for name in ("EventPattern", "RetentionDays", "Description")
-        ):
-            raise AwsError(
-                "ValidationException",
-                "At least one of EventPattern, RetentionDays or Description must be provided.",
-            )
-        if call.params.get("EventPattern"):
-            event_rules.read_pattern(call.params["EventPattern"])
-        return self._archive(call.account_id, call.region).update(call.params)
-
-    def DeleteArchive(self, call: Call, forward: Forward) -> None:
-        """Delete an archive with its events."""
-        self._archive(call.account_id, call.region).delete(call.params["ArchiveName"])
-
-    def DescribeArchive(self, call: Call, forward: Forward) -> dict[str, Any]:
-        """One archive."""
-        return self._archive(call.account_id, call.region).describe(call.params["ArchiveName"])
-
-    def ListArchives(self, call: Call, forward: Forward) -> dict[str, Any]:
-        """The archives that match."""
-        params = call.params
-        if params.get("EventSourceArn"):
-            self._must_have_bus(call, params["EventSourceArn"])
-        found = self._archive(call.account_id, call.region).list(
-            params.get("NamePrefix") or "", params.get("EventSourceArn"), params.get("State")
-        )
-        return _page("Archives", found, params)
-
-    def StartReplay(self, call: Call, forward: Forward) -> dict[str, Any]:
-        """Send archived events to their bus again."""
-        self._must_have_bus(call, call.params["Destination"]["Arn"])
-        return self._archive(call.account_id, call.region).start_replay(call.params)
-
-    def CancelReplay(self, call: Call, forward: Forward) -> dict[str, Any]:
-        """Stop a replay."""
-        return self._archive(call.account_id, call.region).cancel_replay(call.params["ReplayName"])
-
-    def DescribeReplay(self, call: Call, forward: Forward) -> dict[str, Any]:
-        """One replay."""
-        archives = self._archive(call.account_id, call.region)
-        return archives.describe_replay(call.params["ReplayName"])
-
-    def ListReplays(self, call: Call, forward: Forward) -> dict[str, Any]:
-        """The replays that match."""
-        params = call.params
-        found = self._archive(call.account_id, call.region).list_replays(
-            params.get("NamePrefix") or "", params.get("EventSourceArn"), params.get("State")
-        )
-        return _page("Replays", found, params)
-
-    def _archive(self, account_id: str, region: str) -> Archives:
+    def archives(self, account_id: str, region: str) -> Archives:
+        """The archives of one account and region."""
         with self._guard:
             key = (account_id, region)
             if key not in self._archives:
@@ -334,11 +300,13 @@ class EventsLayer(ServiceLayer):
 
     def _find_bus(self, account_id: str, region: str, name: str) -> EventBus | None:
         """moto's bus, which keeps the rules and their targets; under the lock."""
+        return self._backend(account_id, region).event_buses.get(name)
+
+    def _backend(self, account_id: str, region: str) -> EventsBackend:
+        """moto's EventBridge; CloudFormation makes rules there too, so that is where to look."""
         import moto.backends
 
-        # CloudFormation makes rules in moto's store too, so that is where to look.
-        backend: EventsBackend = moto.backends.get_backend("events")[account_id][region]
-        return backend.event_buses.get(name)
+        return moto.backends.get_backend("events")[account_id][region]
 
     def _rule(self, call: Call, name: str) -> Rule | None:
         bus_name = _bus_name(call.params)
@@ -355,7 +323,8 @@ class EventsLayer(ServiceLayer):
                     f"Rule {name} does not exist on EventBus {_bus_name(call.params)}.",
                 )
 
-    def _must_have_bus(self, call: Call, arn: str) -> None:
+    def must_have_bus(self, call: Call, arn: str) -> None:
+        """Refuse to go on without the bus of this ARN or name."""
         name = arn.rpartition("/")[2]
         with self.aws.lock("events", call.account_id):
             if self._find_bus(call.account_id, call.region, name) is None:
@@ -379,11 +348,3 @@ def _time(given: Any, now: float) -> str:
         else given.astimezone(UTC)
     )
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _page(name: str, found: list[dict[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
-    start, limit = int(params.get("NextToken") or 0), params.get("Limit") or 100
-    result: dict[str, Any] = {name: found[start : start + limit]}
-    if start + limit < len(found):
-        result["NextToken"] = str(start + limit)
-    return result
