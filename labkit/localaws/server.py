@@ -48,6 +48,7 @@ LAYERS: dict[str, str] = {
     "iam": "iam:IamLayer",
     "sts": "sts:StsLayer",
     "organizations": "organizations:OrganizationsLayer",
+    "cognito-identity": "cognito_identity:CognitoIdentityLayer",
     "sns": "sns:SnsLayer",
     "events": "events:EventsLayer",
     "ses": "ses:SesLayer",

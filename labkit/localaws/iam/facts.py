@@ -214,6 +214,15 @@ class StateFacts:
                 return found.arn
         return f"arn:aws:iam::{call.account_id}:{kind}/{name}"
 
+    def organization_of(self, account_id: str) -> str | None:
+        """The id of the organization an account belongs to (``o-...``), or None."""
+        for manager in self._accounts.ids():
+            organizations = backend("organizations", manager, "aws")
+            found = organizations.org if organizations is not None else None
+            if found is not None and any(each.id == account_id for each in organizations.accounts):
+                return found.id
+        return None
+
     # -- tags --------------------------------------------------------------------------------
 
     def resource_tags(self, resource: str) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ remembers the latest decisions so that they can be explained.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,8 @@ class Identity:
         self.resource_policies = ResourcePolicies(self.accounts, self.facts)
         self.subjects = Subjects(self.accounts, self.sessions)
         self.journal = Journal()
+        # Seals the tokens of Cognito's identity pools.
+        self.token_secret = secrets.token_bytes(32)
         self._authentication = Authentication(aws.clock, self.accounts, self.sessions)
         lambda_state.connect(self, aws)
         create_administrator(aws.account_id, aws.access_key_id, aws.secret_access_key)
@@ -185,7 +188,14 @@ class Identity:
                 for name, value in self.facts.resource_tags(policy_of).items()
             }
 
+        def organizations() -> Mapping[str, Any]:
+            named = {"aws:principalorgid": subject.caller.account, "aws:resourceorgid": owner}
+            found = {key: self.facts.organization_of(account) for key, account in named.items()}
+            return {key: value for key, value in found.items() if value}
+
         later = {
+            "aws:principalorgid": organizations,
+            "aws:resourceorgid": organizations,
             "aws:resourcetag/": resource_tags,
             f"{ask.action.split(':', 1)[0]}:resourcetag/": service_tags,
             **ask.later,

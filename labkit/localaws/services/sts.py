@@ -75,7 +75,7 @@ class StsLayer(ServiceLayer):
         """Credentials of a role for who an identity provider's token says the caller is."""
         self._check(call)
         params = call.params
-        policies, narrowed = self._session_policies(call, params["RoleArn"].split(":")[4])
+        policies, narrowed = self._session_policies(call)
         session, token = web_identity.assume(
             self.aws.identity,
             params["RoleArn"],
@@ -165,7 +165,7 @@ class StsLayer(ServiceLayer):
         if self.aws.identity.session(call.principal) is not None or call.principal.kind == "role":
             raise AwsError("AccessDenied", f"Cannot call {operation} with session credentials", 403)
 
-    def _session_policies(self, call: Call, account: str = "") -> tuple[Policies, bool]:
+    def _session_policies(self, call: Call) -> tuple[Policies, bool]:
         """The session policies a call passes, compiled names and texts, and whether it passed any."""
         params = call.params
         found = []
@@ -184,7 +184,7 @@ class StsLayer(ServiceLayer):
             found.append(("SessionPolicy", "none", text))
         arns = [entry.get("arn") for entry in params.get("PolicyArns") or ()]
         for arn in arns:
-            owner = account or _role_account(params) or call.account_id
+            owner = _role_account(params) or call.account_id
             document = self.aws.identity.accounts.managed_document(owner, str(arn))
             if document is None:
                 raise AwsError(
