@@ -51,6 +51,7 @@ def test_sns_invokes_a_function(wiring, function):
     sns.publish(TopicArn=topic, Message="nobody hears")
     wiring.settle()
     function.allow("sns.amazonaws.com", topic)
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="SignatureVersion", AttributeValue="2")
     attributes = {"kind": {"DataType": "String", "StringValue": "x"}}
     message_id = sns.publish(TopicArn=topic, Message="hello", MessageAttributes=attributes)[
         "MessageId"
@@ -77,6 +78,7 @@ def test_sns_invokes_a_function(wiring, function):
         "MessageAttributes",
     ]
     assert record["Sns"]["MessageId"] == message_id
+    assert record["Sns"]["SignatureVersion"] == "1"
     assert record["Sns"]["Subject"] is None and record["Sns"]["Message"] == "hello"
 
 

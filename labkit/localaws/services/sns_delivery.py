@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from labkit.localaws.call import Principal
@@ -274,7 +274,8 @@ class Deliverer:
 
     def record(self, target: Target, message: Message) -> dict[str, Any]:
         """The one element of ``Records`` that a function's event holds."""
-        signed = self.envelope(target, message)
+        # Functions always get the first kind of signature, whatever the topic says.
+        signed = self.envelope(replace(target, signature_version="1"), message)
         return {
             "EventSource": "aws:sns",
             "EventVersion": "1.0",
