@@ -355,4 +355,5 @@ def _undenied(witness: Witness, service: str, ok: bool, shown: str) -> tuple[boo
 def _denial(text: str) -> str:
     """AWS's sentence out of a log line."""
     start = max(text.find("User: "), 0)
-    return cut(text[start:], 300)
+    # What follows the sentence is the rest of the JSON line.
+    return cut(text[start:].split('","')[0], 300)

@@ -60,7 +60,7 @@ def open_jupyterlab(options: argparse.Namespace) -> int:
         f"--ServerApp.root_dir={ROOT}",
         f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}",
         # No question about news and no look for updates: the lab needs no network.
-        "--LabApp.news_url=None",
+        f"--LabApp.app_settings_dir={ROOT / 'labkit' / 'jupyterlab'}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *options.jupyter,
     ]  # fmt: skip
