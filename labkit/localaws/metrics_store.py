@@ -385,9 +385,12 @@ class MetricStore:
                 for resolution, tier in tiers.items():
                     if resolution > period:
                         continue
-                    oldest = now - RETENTION[resolution] if period < 60 else float("-inf")
+                    horizon = now - RETENTION[resolution]
                     for when, bucket in tier.items():
-                        if not start <= when < end or when < oldest:
+                        if not start <= when < end:
+                            continue
+                        if when < horizon and _kept_as(now - when) > period:
+                            # Only nobody has come to move it yet.
                             continue
                         key = (start + (when - start) // period * period, of_unit)
                         if key in found:
@@ -408,6 +411,11 @@ class MetricStore:
         """How many metrics and how many buckets are held."""
         with self._guard:
             return sum(len(scope) for scope in self._scopes.values()), self._buckets
+
+
+def _kept_as(age: float) -> float:
+    """The finest resolution that data of an age is still kept in."""
+    return next((each for each, kept in RETENTION.items() if age <= kept), float("inf"))
 
 
 def _age(series: Series, now: float, shorten: int) -> None:
