@@ -257,9 +257,29 @@ class LocalAws:
             "authorising_invoke_ms": statistics.median(invokes or [0.0]) * 1000,
         }
 
+    def _control_iam_decisions(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """The latest decisions: ``since`` (number), ``denied_only``, ``principal``, ``limit``."""
+        return self.identity.journal.decisions(**_known(body, since=int, denied_only=bool,
+                                                        principal=str, limit=int))  # fmt: skip
+
+    def _control_iam_explain(self, body: dict[str, Any]) -> dict[str, Any]:
+        """One decision in full: of a ``number``, or of the latest denial."""
+        return self.identity.journal.explain(**_known(body, number=int))
+
+    def _control_iam_least_privilege(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The policy that would have been enough: ``principal``, ``since``, ``include_denied``."""
+        return self.identity.journal.least_privilege(
+            **_known(body, principal=str, since=int, include_denied=bool, exact=bool)
+        )
+
     def _control_shutdown(self, _: dict[str, Any]) -> dict[str, Any]:
         self.stopping.set()
         return {"stopping": True}
+
+
+def _known(body: dict[str, Any], **kinds: Callable[[Any], Any]) -> dict[str, Any]:
+    """The settings of *body* that are known, each of its kind."""
+    return {name: kind(body[name]) for name, kind in kinds.items() if body.get(name) is not None}
 
 
 def _load(where: str) -> type[ServiceLayer]:

@@ -10,10 +10,11 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import secrets
 import threading
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -123,21 +124,31 @@ class Journal:
         principal: str | None = None,
         since: int = 0,
         include_denied: bool = False,
+        exact: bool = False,
     ) -> dict[str, Any]:
         """The identity policy that would have been enough for the calls made since a number.
 
-        What a resource policy alone granted is left out; ``include_denied`` adds what was
-        refused for want of an identity policy.
+        ``include_denied`` adds what was refused; ``exact`` keeps every log stream and object by
+        itself, where policies name the log group and the prefix. Calls of AWS services are left
+        out: resource policies are for them. ``document`` is the policy, ``used`` what it was
+        made from: action, resource and how often.
         """
-        used: list[tuple[str, str]] = []
+        used: Counter[tuple[str, str]] = Counter()
         for entry in self.entries():
             if entry.number <= since or entry.principal.kind not in ("user", "role", "root"):
                 continue
             if principal and principal not in entry.principal.arn:
                 continue
             if entry.decision.allowed or include_denied:
-                used.append((entry.request.action, entry.request.resource))
-        return minimal_policy(used)
+                used[entry.request.action, entry.request.resource] += 1
+        pairs = set(used) if exact else generalised(used)
+        return {
+            "document": minimal_policy(pairs),
+            "used": [
+                {"action": action, "resource": resource, "times": times}
+                for (action, resource), times in sorted(used.items())
+            ],
+        }
 
     # -- encoded authorization messages ------------------------------------------------------
 
@@ -170,8 +181,30 @@ class Journal:
         return zlib.decompress(packed).decode()
 
 
+def generalised(used: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """(action, resource) pairs with the resources policies are written with: a log group for its
+    streams, and the common folder of an action's objects in a bucket for the objects."""
+    found: set[tuple[str, str]] = set()
+    objects: dict[tuple[str, str], list[str]] = {}
+    for action, resource in used:
+        if resource.startswith("arn:aws:logs:") and ":log-stream:" in resource:
+            group = resource.split(":log-stream:")[0]
+            # The group of all groups, which lists are about, is the account's.
+            found.add((action, f"{group}:*" if not group.endswith(":log-group:") else f"{group}*"))
+        elif resource.startswith("arn:aws:s3:::") and "/" in resource:
+            bucket, _, key = resource.partition("/")
+            objects.setdefault((action, bucket), []).append(key)
+        else:
+            found.add((action, resource))
+    for (action, bucket), keys in objects.items():
+        folder = os.path.commonprefix([f"{key.rpartition('/')[0]}/" for key in keys])
+        folder = folder[: folder.rfind("/") + 1].lstrip("/")
+        found.add((action, f"{bucket}/{folder}*"))
+    return found
+
+
 def minimal_policy(used: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """A policy document that allows exactly these (action, resource) pairs, and reads well.
+    """A policy document that allows these (action, resource) pairs and nothing else.
 
     Actions used on the same resources share a statement.
     """
