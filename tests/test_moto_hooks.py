@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 
+from moto.dynamodb import models as dynamodb_models
+from moto.dynamodb.models import table as dynamodb_table
 from moto.events import models as events_models
 from moto.iam import models as iam_models
 from moto.iam.access_control import PermissionResult
@@ -46,6 +48,19 @@ def test_s3_asks_its_bucket_about_permissions_and_nobody_else():
     assert "bucket.get_permission(" in source(s3_responses)
     assert callable(s3_models.FakeBucket.get_permission)
     assert {"PERMITTED", "DENIED"} <= set(PermissionResult.__members__)
+
+
+def test_a_delete_marker_cannot_be_disposed_of_by_moto_itself():
+    assert "dispose" not in inspect.getsource(s3_models.FakeDeleteMarker)
+    assert "dispose()" in inspect.getsource(s3_models.S3Backend.delete_object)
+
+
+def test_an_uploaded_form_is_no_form():
+    app = moto_hooks.create_backend_app("s3")
+    form = {"CONTENT_TYPE": "application/x-www-form-urlencoded"}
+    for method, is_form in (("PUT", False), ("POST", True)):
+        request = app.request_class({"REQUEST_METHOD": method, **form})
+        assert request.want_form_data_parsed is is_form
 
 
 def test_sns_delivers_through_its_subscriptions():
@@ -103,3 +118,19 @@ def test_what_is_silenced_says_nothing(monkeypatch):
     assert bucket.get_permission("s3:GetObject", "x") is PermissionResult.PERMITTED
     assert object.__new__(sns_models.Subscription).publish("x", "y") is None
     assert object.__new__(events_models.Rule).send_to_targets({}) is None
+
+
+def test_tables_make_their_stream_shards_by_the_name_that_is_replaced():
+    text = source(dynamodb_table)
+    assert "self.stream_shard = StreamShard(self.account_id, self)" in text
+    assert "self.latest_stream_label = utcnow().isoformat()" in text
+    # The label is set before the shard is made, which replaces it.
+    assert text.index("self.latest_stream_label = utcnow()") < text.index("= StreamShard(")
+    assert text.count("stream_shard.add(") == 2
+    assert "table.stream_shard.add(orig_item, item)" in source(dynamodb_models.DynamoDBBackend)
+
+
+def test_a_transaction_copies_tables_and_puts_the_copies_back():
+    text = inspect.getsource(dynamodb_models.DynamoDBBackend.transact_write_items)
+    assert "copy.deepcopy(" in text
+    assert "self.tables[table_name] = original_table_state[table_name]" in text

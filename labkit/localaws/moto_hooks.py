@@ -29,7 +29,21 @@ def create_backend_app(service: Any) -> Flask:
     app.debug = False
     # What a back end raises is answered by the front door, in the caller's protocol.
     app.config["PROPAGATE_EXCEPTIONS"] = True
+    if service == "s3":
+        app.request_class = _ObjectRequest
     return app
+
+
+class _ObjectRequest(werkzeug_app.BackendRequest):
+    """A request to S3, in which only a browser's POST is a form.
+
+    An object uploaded as application/x-www-form-urlencoded, which is what curl and urllib say
+    unless told otherwise, would be taken apart as a form and stored empty.
+    """
+
+    @property
+    def want_form_data_parsed(self) -> bool:
+        return self.method == "POST" and super().want_form_data_parsed
 
 
 def silence_s3() -> None:
@@ -52,6 +66,8 @@ def silence_s3() -> None:
         return PermissionResult.PERMITTED
 
     models.FakeBucket.get_permission = permission  # type: ignore[method-assign]
+    # Deleting a delete marker by its version disposes of it as of an object, which it can't.
+    models.FakeDeleteMarker.dispose = _nothing  # type: ignore[attr-defined]
 
 
 # The objects (ARNs) that this thread's call may not delete, of the many it wants to.

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 
 from labkit.localaws.event_sources.poller import Poller
 from labkit.localaws.event_sources.queue_poller import QueuePoller
+from labkit.localaws.event_sources.stream_poller import StreamPoller
 from labkit.localaws.functions.mappings import Mapping
 
 if TYPE_CHECKING:
     from labkit.localaws.server import LocalAws
 
-_POLLERS: dict[str, type[Poller]] = {"sqs": QueuePoller}
+_POLLERS: dict[str, type[Poller]] = {
+    "sqs": QueuePoller,
+    "kinesis": StreamPoller,
+    "dynamodb": StreamPoller,
+}
 
 
 class EventSources:

@@ -108,7 +108,8 @@ class QueuePoller(Poller):
             return self.trouble()
         except AwsError as error:
             self.note(f"PROBLEM: {error.message}")
-            return self.trouble()
+            # A function that is gone is heard of should it come back.
+            return None if error.code == "ResourceNotFoundException" else self.trouble()
         self.no_trouble()
         return self._next_look(messages)
 

@@ -18,7 +18,7 @@ from labkit.localaws.functions.store import Region
 
 _DENIED = ("AccessDenied", "AccessDeniedException")
 _STREAM_ACTIONS = ("GetRecords", "GetShardIterator", "DescribeStream")
-_CONSUMER_ACTIONS = ("SubscribeToShard", "DescribeStreamConsumer")
+_CONSUMER_ACTIONS = ("SubscribeToShard",)
 _QUEUE_ACTIONS = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
 # The service of a failure destination, to the call and the name AWS's refusal uses.
 _FAILURE_CALLS = {

@@ -7,8 +7,10 @@ numbers records from one in every shard and never throttles.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +43,7 @@ class KinesisLayer(ServiceLayer):
         self._guard = threading.Lock()
         self._streams: dict[str, tuple[Any, RecordStream]] = {}
         self._record_bytes: dict[str, int] = {}
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
 
     # -- for other parts of the local AWS ----------------------------------------------------
 
@@ -62,9 +65,29 @@ class KinesisLayer(ServiceLayer):
             # A stream deleted and made again under its name starts empty.
             if known is None or known[0] is not found:
                 known = (found, RecordStream(found.shard_count or 1, now))
+                known[1].listen(functools.partial(self._news, arn))
                 self._streams[arn] = known
         known[1].trim(now, found.retention_period_hours * 3600.0)
         return known
+
+    def watch(self, arn: str, listener: Callable[[], None]) -> Callable[[], None]:
+        """Have *listener* called whenever a stream of this ARN has something new.
+
+        Also when the stream does not exist yet, or is deleted and made again. Returns how to stop.
+        """
+        with self._guard:
+            self._watchers.setdefault(arn, []).append(listener)
+
+        def stop() -> None:
+            with self._guard:
+                if listener in self._watchers.get(arn, ()):
+                    self._watchers[arn].remove(listener)
+
+        return stop
+
+    def _news(self, arn: str) -> None:
+        for listener in list(self._watchers.get(arn, ())):
+            listener()
 
     # -- writing -----------------------------------------------------------------------------
 

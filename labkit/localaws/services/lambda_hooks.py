@@ -85,10 +85,12 @@ def describe_source(aws: LocalAws, arn: str, role_arn: str) -> Mapping[str, Any]
             return answer["Attributes"]
         if service == "kinesis":
             client = aws.client("kinesis", principal=principal, region=region)
-            if "/consumer/" in arn:
-                answer = client.describe_stream_consumer(ConsumerARN=arn)
-                return answer["ConsumerDescription"]
-            answer = client.describe_stream_summary(StreamARN=arn)
+            stream_arn, _, consumer = arn.partition("/consumer/")
+            answer = client.describe_stream_summary(StreamARN=stream_arn)
+            # The role need not be allowed to describe a consumer: AWS's own policy does not.
+            found, _ = aws.layer("kinesis").stream(stream_arn)
+            if consumer and found.get_consumer_by_arn(arn) is None:
+                raise AwsError("ResourceNotFoundException", f"Consumer {arn} not found.")
             return answer["StreamDescriptionSummary"]
         if service == "dynamodb":
             client = aws.client("dynamodbstreams", principal=principal, region=region)
