@@ -14,6 +14,7 @@ from moto.moto_server import werkzeug_app
 from moto.s3 import models as s3_models
 from moto.s3 import notifications as s3_notifications
 from moto.s3 import responses as s3_responses
+from moto.s3 import utils as s3_utils
 from moto.sns import models as sns_models
 
 from labkit.localaws import moto_hooks
@@ -52,7 +53,8 @@ def test_s3_asks_its_bucket_about_permissions_and_nobody_else():
 
 def test_a_delete_marker_cannot_be_disposed_of_by_moto_itself():
     assert "dispose" not in inspect.getsource(s3_models.FakeDeleteMarker)
-    assert "dispose()" in inspect.getsource(s3_models.S3Backend.delete_object)
+    assert "is_versioned" in inspect.getsource(s3_models.S3Backend.delete_object)
+    assert "version.dispose()" in inspect.getsource(s3_utils._VersionedKeyStore.pop)
 
 
 def test_an_uploaded_form_is_no_form():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ _SHOW_EXPIRATION = (
     "HeadObject",
     "GetObject",
 )
+_PAGE_KEYS = 1000
 _CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
 
 
@@ -68,9 +70,7 @@ class S3Layer(ServiceLayer):
             call.params.get("NotificationConfiguration") or {}, region
         )
         if not call.params.get("SkipDestinationValidation"):
-            s3_notifications.validate_destinations(
-                self.aws, configuration.rules, name, account_id
-            )
+            s3_notifications.validate_destinations(self.aws, configuration.rules, name, account_id)
             self._notifier.send_test_events(call, configuration, account_id)
         with self.aws.lock("s3", call.account_id):
             self._notifier.put(bucket, configuration)
@@ -136,11 +136,48 @@ class S3Layer(ServiceLayer):
                 )
         return reply
 
+    def ListObjectsV2(self, call: Call, forward: Forward) -> Reply:
+        """A page of keys: a thousand at most, however many are asked for."""
+        return self._page(call, forward)
+
+    def ListObjects(self, call: Call, forward: Forward) -> Reply:
+        """A page of keys: a thousand at most, however many are asked for."""
+        return self._page(call, forward)
+
+    def _page(self, call: Call, forward: Forward) -> Reply:
+        if call.params.get("MaxKeys", 0) > _PAGE_KEYS:
+            environ = call.request.environ
+            query = re.sub(r"\bmax-keys=\d+", f"max-keys={_PAGE_KEYS}", environ["QUERY_STRING"])
+            environ["QUERY_STRING"] = query
+        return forward()
+
+    def _delete(self, call: Call, forward: Forward) -> Reply:
+        """Delete in a bucket whose versioning is suspended without losing its versions.
+
+        moto takes it for a bucket that never had any. S3 User Guide, "Deleting objects from
+        versioning-suspended buckets": the marker is the new null version.
+        """
+        bucket = self._bucket(call)
+        if bucket is None or bucket.versioning_status != "Suspended":
+            return forward()
+        bucket.versioning_status = "Enabled"
+        try:
+            reply = forward()
+        finally:
+            bucket.versioning_status = "Suspended"
+        versions = self._keys(call, call.params["Key"])
+        if reply.ok and "VersionId" not in call.params and versions:
+            kept = [v for v in versions[:-1] if str(v.version_id) != "null"]
+            versions[-1]._version_id = "null"
+            bucket.keys.setlist(call.params["Key"], [*kept, versions[-1]])
+            reply.headers["x-amz-version-id"] = "null"
+        return reply
+
     def DeleteObject(self, call: Call, forward: Forward) -> Reply:
         """Delete an object, or hide it behind a delete marker, and tell."""
         with self.aws.lock("s3", call.account_id):
             existed = self._keys(call, call.params["Key"])
-            reply = forward()
+            reply = self._delete(call, forward)
             if reply.ok:
                 version = call.params.get("VersionId")
                 marker = version is None and reply.headers.get("x-amz-delete-marker") == "true"

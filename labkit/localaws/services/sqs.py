@@ -24,6 +24,7 @@ from labkit.localaws.services.sqs_rules import (
     check_batch,
     check_body,
     check_message_attributes,
+    check_policy,
     parameter_error,
 )
 
@@ -437,11 +438,13 @@ class SqsLayer(ServiceLayer):
     def CreateQueue(self, call: Call, forward: Forward) -> Reply:
         """The queue's URL; attributes out of range are refused as AWS refuses them."""
         check_attribute_ranges(call.params.get("Attributes") or {})
+        check_policy((call.params.get("Attributes") or {}).get("Policy", ""))
         return forward()
 
     def SetQueueAttributes(self, call: Call, forward: Forward) -> Reply:
         """Nothing; attributes out of range are refused as AWS refuses them."""
         check_attribute_ranges(call.params.get("Attributes") or {})
+        check_policy((call.params.get("Attributes") or {}).get("Policy", ""))
         return forward()
 
     def GetQueueAttributes(self, call: Call, forward: Forward) -> Reply | dict[str, Any]:
@@ -459,6 +462,9 @@ class SqsLayer(ServiceLayer):
             "ApproximateNumberOfMessagesDelayed": delayed,
         }
         answer = {k: v for k, v in reply.parsed().items() if k != "ResponseMetadata"}
+        for name in ("CreatedTimestamp", "LastModifiedTimestamp"):
+            if name in (answer.get("Attributes") or {}):
+                answer["Attributes"][name] = answer["Attributes"][name].split(".")[0]
         for name, value in counts.items():
             if name in (answer.get("Attributes") or {}):
                 answer["Attributes"][name] = str(value)

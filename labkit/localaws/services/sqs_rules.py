@@ -5,6 +5,7 @@ Follows the Amazon SQS API Reference, "SendMessage", "CreateQueue" and the batch
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -13,6 +14,8 @@ from labkit.localaws.call import AwsError
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 _DATA_TYPES = ("String", "Number", "Binary")
+# An account, or somebody of IAM or STS; also the id that is left of a deleted one.
+_PRINCIPAL = re.compile(r"\*|\d{12}|arn:aws[a-z-]*:(iam|sts)::(\d{12}|cloudfront):.+|A[A-Z0-9]{15,}")
 # XML's character set without the control characters SQS refuses.
 _BAD_CHARACTERS = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _RANGES = {
@@ -127,6 +130,26 @@ def check_attribute_ranges(attributes: dict[str, Any]) -> None:
             inside = False
         if not inside:
             raise AwsError("InvalidAttributeValue", f"Invalid value for the parameter {name}.")
+
+
+def check_policy(text: str) -> None:
+    """Raises InvalidAttributeValue for a queue policy that names what can be no principal."""
+    if not text:
+        return
+    try:
+        statements = json.loads(text).get("Statement", [])
+    except (ValueError, AttributeError):
+        raise _bad_policy() from None
+    for statement in statements if isinstance(statements, list) else [statements]:
+        principal = statement.get("Principal") if isinstance(statement, dict) else None
+        named = principal.get("AWS", []) if isinstance(principal, dict) else []
+        for one in [named] if isinstance(named, str) else named:
+            if not _PRINCIPAL.fullmatch(str(one)):
+                raise _bad_policy()
+
+
+def _bad_policy() -> AwsError:
+    return AwsError("InvalidAttributeValue", "Invalid value for the parameter Policy.")
 
 
 def _is_number(text: str) -> bool:
