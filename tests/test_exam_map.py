@@ -10,7 +10,12 @@ from dataclasses import dataclass
 import pytest
 
 from labkit.teaching.exam_data import EXAM_FOLDER, ExamDataError, Problems, read_json
-from labkit.teaching.exam_map import load_map
+from labkit.teaching.exam_map import (
+    NOTEBOOKS,
+    load_map,
+    load_whole_map,
+    skills_of_notebooks,
+)
 
 # How many skills version 2.1 of the guide lists under each task.
 SKILLS_PER_TASK = dict(
@@ -87,10 +92,22 @@ def test_what_the_next_exam_adds_is_listed_with_its_new_task(bare_map):
     assert bare_map.task("2.3", "DVA-C03").title != bare_map.task("2.3").title
 
 
-def test_every_skill_says_where_it_is_taught_or_why_not(bare_map):
-    for skill in bare_map.skills:
-        assert bool(skill.notebooks) != bool(skill.not_taught), skill.id
+def test_every_skill_is_taught_or_says_why_not():
+    for skill in load_whole_map().skills:
+        assert not (skill.notebooks and skill.not_taught), f"{skill.id} is taught after all"
         assert all(re.fullmatch(r"\d\d", number) for number in skill.notebooks), skill.id
+
+
+def test_notebooks_say_which_skills_they_teach(tmp_path):
+    box = "**Time** 5 minutes · **Exam skills** 1.3.1 keys, 4.1.10 x (DVA-C03: task 1.3) · 2.1.1"
+    cells = [{"cell_type": "markdown", "source": ["# Title\n", box]}]
+    (tmp_path / "07-x.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    assert skills_of_notebooks(tmp_path) == {"07": ("1.3.1", "4.1.10")}
+
+
+def test_every_notebook_of_the_lab_says_so():
+    numbers = {path.name[:2] for path in NOTEBOOKS.glob("[0-8][0-9]-*.ipynb")}
+    assert numbers <= set(skills_of_notebooks())
 
 
 def test_titles_are_short_and_each_different(bare_map):
@@ -103,16 +120,23 @@ def test_questions_and_exercises_are_hung_on_their_skills():
     filled = load_map(
         questions=[Asking("q-1", ("1.1.1", "2.1.5")), Asking("q-2", ("2.1.5",))],
         exercises={"04.2": ["1.1.6"]},
+        notebooks={"05": ["2.1.5"]},
     )
     assert filled.skill("2.1.5").questions == ("q-1", "q-2")
     assert filled.skill("1.1.6").exercises == ("04.2",)
+    assert filled.skill("2.1.5").notebooks == ("05",)
     assert filled.skill("1.1.6").covered
     assert not load_map().skill("1.1.6").covered
 
 
 def test_a_reference_to_no_skill_is_an_error_that_names_it():
     with pytest.raises(ExamDataError) as wrong:
-        load_map(questions=[Asking("q-9", ("9.9.9",))], exercises={"01.1": ["1.1.99"]})
+        load_map(
+            questions=[Asking("q-9", ("9.9.9",))],
+            exercises={"01.1": ["1.1.99"]},
+            notebooks={"01": ["8.8.8"]},
+        )
+    assert "notebook 01: there is no skill 8.8.8" in wrong.value.problems
     assert "question q-9: there is no skill 9.9.9" in wrong.value.problems
     assert "exercise 01.1: there is no skill 1.1.99" in wrong.value.problems
 
@@ -130,7 +154,7 @@ def test_broken_maps_are_refused(tmp_path):
     shutil.copy(EXAM_FOLDER / "map.json", tmp_path)
     raw = read_json(tmp_path / "map.json")
     raw["skills"][0]["c03_task"] = "7.7"
-    raw["skills"][1]["notebooks"] = []
+    del raw["skills"][1]["title"]
     raw["skills"][2]["colour"] = "green"
     raw["exams"][0]["domains"][0]["weight"] = 33
     (tmp_path / "map.json").write_text(json.dumps(raw), encoding="utf-8")
@@ -138,7 +162,7 @@ def test_broken_maps_are_refused(tmp_path):
         load_map(tmp_path)
     text = str(wrong.value)
     assert "skill 1.1.1: no such DVA-C03 task" in text
-    assert "skill 1.1.2: needs either notebooks or the reason" in text
+    assert "skill 1.1.2: 'title' is missing" in text
     assert "skill 1.1.3: 'colour' is not a known field" in text
     assert "exam DVA-C02: weights do not add up to 100" in text
 

@@ -1,12 +1,13 @@
 """The exam map: domains, tasks and skills, and where the lab teaches, checks and asks each.
 
 Skills carry the numbers of the exam guide (version 2.1 of DVA-C02) and titles in words of ours.
-Which questions ask a skill, and which exercises check it, is read from the questions and the
-exercises themselves: the map keeps no second copy that could disagree.
+Which notebooks teach a skill, which exercises check it and which questions ask it is read from
+the notebooks, exercises and questions themselves: the map keeps no second copy to disagree.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from labkit.teaching.exam_data import EXAM_FOLDER, Problems, read_json
 
 CHANGES = ("same", "moved", "merged", "renumbered")
+NOTEBOOKS = EXAM_FOLDER.parents[1] / "notebooks"
 
 
 class Asks(Protocol):
@@ -74,7 +76,7 @@ class Skill:
 
     ``c03_change`` is ``same``, ``moved`` (to another task), ``merged`` (with others into fewer
     skills) or ``renumbered`` (the task kept its content under another number). ``not_taught``
-    says why no notebook teaches it, and is empty where one does.
+    says why no notebook is going to teach it.
     """
 
     id: str
@@ -82,7 +84,7 @@ class Skill:
     new_in_2_1: bool
     c03_task: str
     c03_change: str
-    notebooks: tuple[str, ...]
+    notebooks: tuple[str, ...] = ()
     exercises: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     not_taught: str = ""
@@ -104,13 +106,13 @@ class Skill:
 
 @dataclass(frozen=True)
 class Addition:
-    """Something DVA-C03 asks that DVA-C02 does not."""
+    """Something DVA-C03 asks that DVA-C02 does not; ``not_asked`` says why no question asks it."""
 
     id: str
     task: str
     title: str
-    notebooks: tuple[str, ...]
-    not_taught: str = ""
+    questions: tuple[str, ...]
+    not_asked: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,27 +201,30 @@ class ExamMap:
 def load_map(
     folder: Path = EXAM_FOLDER,
     *,
-    questions: Iterable[Asks] = (),
+    notebooks: Mapping[str, Iterable[str]] | None = None,
     exercises: Mapping[str, Iterable[str]] | None = None,
+    questions: Iterable[Asks] = (),
 ) -> ExamMap:
-    """The map in ``folder/map.json``, with *questions* and *exercises* hung on their skills.
+    """The map in ``folder/map.json``, with what teaches, checks and asks hung on its skills.
 
-    *exercises* maps an exercise's id (``04.2``) to the skills it checks. Raises
+    *notebooks* maps a notebook's number (``01``) to the skills it teaches, *exercises* an
+    exercise's id (``04.2``) to those it checks. Raises
     :class:`~labkit.teaching.exam_data.ExamDataError` naming everything that is wrong, references
     to skills that do not exist included.
     """
-    raw = read_json(folder / "map.json")
     problems = Problems()
-    loaded = _build(raw, problems)
+    loaded = _build(read_json(folder / "map.json"), problems)
     problems.raise_if_any()
-    asked = _by_skill(((q.id, q.skills) for q in questions), "question", loaded, problems)
+    taught = _by_skill((notebooks or {}).items(), "notebook", loaded, problems)
     checked = _by_skill((exercises or {}).items(), "exercise", loaded, problems)
+    asked = _by_skill(((q.id, q.skills) for q in questions), "question", loaded, problems)
     problems.raise_if_any()
     skills = tuple(
         replace(
             skill,
-            questions=tuple(asked.get(skill.id, ())),
+            notebooks=tuple(taught.get(skill.id, ())),
             exercises=tuple(checked.get(skill.id, ())),
+            questions=tuple(asked.get(skill.id, ())),
         )
         for skill in loaded.skills
     )
@@ -227,10 +232,32 @@ def load_map(
 
 
 def load_whole_map(exercises: Mapping[str, Iterable[str]] | None = None) -> ExamMap:
-    """The map with the lab's own questions on it, and *exercises* if given."""
+    """The map with the lab's own notebooks and questions on it, and *exercises* if given."""
     from labkit.teaching.questions import load_questions
 
-    return load_map(questions=load_questions(), exercises=exercises)
+    bank = load_questions()
+    whole = load_map(notebooks=skills_of_notebooks(), exercises=exercises, questions=bank)
+    known, problems = {question.id for question in bank}, Problems()
+    for addition in whole.additions:
+        for question in addition.questions:
+            problems.expect(question in known, addition.id, f"there is no question {question}")
+    problems.raise_if_any()
+    return whole
+
+
+def skills_of_notebooks(folder: Path = NOTEBOOKS) -> dict[str, tuple[str, ...]]:
+    """The skills each notebook says it teaches, by its number.
+
+    A notebook says so in its box: ``**Exam skills** 1.3.1 partition keys, ... (DVA-C03: ...)``.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for path in sorted(folder.glob("[0-9][0-9]-*.ipynb")):
+        for cell in read_json(path)["cells"]:
+            claim = re.search(r"\*\*Exam skills\*\*([^(\n·]*)", "".join(cell["source"]))
+            if cell["cell_type"] == "markdown" and claim:
+                found[path.name[:2]] = tuple(re.findall(r"\b\d\.\d\.\d+\b", claim[1]))
+                break
+    return found
 
 
 def _by_skill(
@@ -296,20 +323,14 @@ def _skills(raw: Mapping[str, Any], problems: Problems) -> tuple[Skill, ...]:
                 "new_in_2_1": bool,
                 "c03_task": str,
                 "c03_change": str,
-                "notebooks": list,
             },
             optional={"not_taught": str},
         ):
             continue
-        skill = Skill(**{**record, "notebooks": tuple(record["notebooks"])})
+        skill = Skill(**record)
         problems.expect(("DVA-C02", skill.task) in tasks, where, "its task is not in the map")
         problems.expect(("DVA-C03", skill.c03_task) in tasks, where, "no such DVA-C03 task")
         problems.expect(skill.c03_change in CHANGES, where, f"c03_change is none of {CHANGES}")
-        problems.expect(
-            bool(skill.notebooks) != bool(skill.not_taught),
-            where,
-            "needs either notebooks or the reason why none teaches it",
-        )
         skills.append(skill)
     return tuple(skills)
 
@@ -317,7 +338,7 @@ def _skills(raw: Mapping[str, Any], problems: Problems) -> tuple[Skill, ...]:
 def _additions(raw: Mapping[str, Any], problems: Problems) -> tuple[Addition, ...]:
     tasks = {task["id"] for task in raw["tasks"] if task["exam"] == "DVA-C03"}
     additions = tuple(
-        Addition(**{**record, "notebooks": tuple(record["notebooks"])})
+        Addition(**{**record, "questions": tuple(record["questions"])})
         for record in raw["c03_additions"]
     )
     for addition in additions:
