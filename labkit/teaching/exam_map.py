@@ -253,7 +253,9 @@ def skills_of_notebooks(folder: Path = NOTEBOOKS) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for path in sorted(folder.glob("[0-9][0-9]-*.ipynb")):
         for cell in read_json(path)["cells"]:
-            claim = re.search(r"\*\*Exam skills\*\*([^(\n·]*)", "".join(cell["source"]))
+            claim = re.search(
+                r"\*\*Exam skills\*\*(.*?)(?:\(DVA-C03|·|$)", "".join(cell["source"]), re.M
+            )
             if cell["cell_type"] == "markdown" and claim:
                 found[path.name[:2]] = tuple(re.findall(r"\b\d\.\d\.\d+\b", claim[1]))
                 break
