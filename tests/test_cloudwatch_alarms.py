@@ -117,13 +117,13 @@ def test_rules_that_cannot_be_read(rule):
 class Alarm:
     """One alarm on a metric of its own."""
 
-    def __init__(self, wiring: Wiring) -> None:
-        self.wiring = wiring
-        self.client = wiring.client("cloudwatch")
-        self.name = wiring.name("alarm")
-        self.namespace = wiring.name("Namespace")
+    def __init__(self, lab: Wiring) -> None:
+        self.wiring = lab
+        self.client = lab.client("cloudwatch")
+        self.name = lab.name("alarm")
+        self.namespace = lab.name("Namespace")
         # Periods are whole minutes: begin with one.
-        wiring.advance(seconds=60 - wiring.now() % 60 + 1)
+        lab.advance(seconds=60 - lab.now() % 60 + 1)
 
     def config(self, **more) -> dict:
         config = {

@@ -17,10 +17,10 @@ def moment(when: float) -> datetime.datetime:
 class Metrics:
     """One namespace of its own."""
 
-    def __init__(self, wiring: Wiring) -> None:
-        self.wiring = wiring
-        self.client = wiring.client("cloudwatch")
-        self.namespace = wiring.name("Shop")
+    def __init__(self, lab: Wiring) -> None:
+        self.wiring = lab
+        self.client = lab.client("cloudwatch")
+        self.namespace = lab.name("Shop")
 
     def put(self, *data: dict) -> None:
         self.client.put_metric_data(Namespace=self.namespace, MetricData=list(data))

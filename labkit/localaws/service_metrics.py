@@ -9,7 +9,6 @@ here parses more than it needs.
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import re
@@ -108,13 +107,7 @@ def _stream_name(call: Call) -> str:
     name = call.notes.get("stream_name") or params.get("StreamName")
     if name:
         return name
-    if arn := params.get("StreamARN"):
-        return arn.rpartition("/")[2]
-    try:
-        # moto's iterators name their stream first.
-        return base64.b64decode(params.get("ShardIterator", "")).decode().partition(":")[0]
-    except ValueError:
-        return ""
+    return params.get("StreamARN", "").rpartition("/")[2]
 
 
 def _put_record(emit: _Emit, call: Call, reply: Reply, stream: tuple) -> None:
@@ -317,8 +310,15 @@ def _dynamodb(telemetry: Telemetry, call: Call, reply: Reply) -> None:
     tables = _tables(call)
     if reply.status >= 400:
         _dynamodb_error(emit, call, reply, tables)
+        # A write whose condition did not hold has its price too.
+        for consumed in _consumed(call, {}, []):
+            _emit_capacity(emit, consumed, operation)
         emit.done()
         return
+    # Parts of a batch that found no capacity, though the batch as such succeeded.
+    kind = "ReadThrottleEvents" if operation in _READS else "WriteThrottleEvents"
+    for table, requests in (call.notes.get("throttled") or {}).items():
+        emit(kind, float(requests), "Count", (("TableName", table),))
     milliseconds = _milliseconds(call)
     output = _output(reply)
     for table in tables:

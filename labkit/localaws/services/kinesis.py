@@ -220,6 +220,8 @@ class KinesisLayer(ServiceLayer):
                 f"constraint: Member must have value {relation} than or equal to {bound}",
             )
         arn, shard_id, after = self._position(params["ShardIterator"])
+        # The request itself names no stream; the metrics have to.
+        call.notes["stream_name"] = arn.rpartition("/")[2]
         _, stream = self.stream(arn)
         return self.read(arn, stream, stream.shards[shard_id], after, limit)
 
