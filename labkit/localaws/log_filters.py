@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.localaws import log_patterns
+from labkit.localaws import log_json_patterns
 from labkit.localaws.log_patterns import BadPattern, Pattern, compile_pattern
 from labkit.localaws.metrics_store import Metric, dimensions_of
 
@@ -119,8 +119,8 @@ class MetricFilter:
     def _field(self, selector: str, message: str, extracted: Mapping[str, str]) -> Any:
         if self.pattern.kind != "json":
             return extracted.get(selector)
-        parsed = log_patterns.parse_object(message) or {}
-        value = log_patterns.select(selector, parsed)
+        parsed = log_json_patterns.parse_object(message) or {}
+        value = log_json_patterns.select(selector, parsed)
         if isinstance(value, bool):
             return str(value).lower()
         return None if isinstance(value, dict | list) else value

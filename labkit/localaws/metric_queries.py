@@ -15,6 +15,8 @@ from typing import Any
 from labkit.localaws import metric_math
 from labkit.localaws.call import AwsError
 from labkit.localaws.metric_data import check_dimensions, check_text, check_unit, epoch, missing
+from labkit.localaws.metric_labels import dynamic_label
+from labkit.localaws.metric_search import matching_metrics
 from labkit.localaws.metric_statistics import statistic
 from labkit.localaws.metrics_store import DAY, Metric, dimensions_of
 from labkit.localaws.telemetry import Telemetry
@@ -148,7 +150,7 @@ class Queries:
 
     def search(self, expression: str, stat: str, period: int | None) -> list[metric_math.Series]:
         """The series of all metrics that a search expression finds."""
-        found = metric_math.matching_metrics(
+        found = matching_metrics(
             expression, (each.metric for each in self._telemetry.store.series(self._scope))
         )
         series = []
@@ -218,7 +220,7 @@ class Queries:
                 return series.label if len(several) > 1 else query["Id"]
             return self._default_label(query["MetricStat"])
         own = series.label if len(several) > 1 else query["Id"]
-        return metric_math.dynamic_label(label, series, own)
+        return dynamic_label(label, series, own)
 
     def _default_label(self, stat: Mapping[str, Any]) -> str:
         """The metric's name, with whatever tells the returned metrics of a request apart."""
