@@ -140,9 +140,9 @@ def trusts(document: dict[str, Any], service: str) -> bool:
     """Whether a trust policy lets *service* take the role on."""
     return any(
         statement["Effect"] == "Allow"
-        and service in _listed(statement.get("Principal", {}).get("Service"))
-        and "sts:AssumeRole" in _listed(statement.get("Action"))
-        for statement in _listed(document["Statement"])
+        and service in listed(statement.get("Principal", {}).get("Service"))
+        and "sts:AssumeRole" in listed(statement.get("Action"))
+        for statement in listed(document["Statement"])
     )
 
 
@@ -154,19 +154,20 @@ def allows(documents: list[dict[str, Any]], action: str, resource: str) -> bool:
     effects = {
         statement["Effect"]
         for document in documents
-        for statement in _listed(document["Statement"])
+        for statement in listed(document["Statement"])
         if not statement.get("Condition")
-        and any(_matches(one.lower(), action.lower()) for one in _listed(statement.get("Action")))
-        and any(_matches(one, resource) for one in _listed(statement.get("Resource")))
+        and any(fits(one.lower(), action.lower()) for one in listed(statement.get("Action")))
+        and any(fits(one, resource) for one in listed(statement.get("Resource")))
     }
     return "Allow" in effects and "Deny" not in effects
 
 
-def _matches(pattern: str, text: str) -> bool:
+def fits(pattern: str, text: str) -> bool:
     """Whether *text* fits *pattern*, where ``*`` is any run of signs and ``?`` is any one sign."""
     parts = (".*" if sign == "*" else "." if sign == "?" else re.escape(sign) for sign in pattern)
     return re.fullmatch("".join(parts), text, re.DOTALL) is not None
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """*value* as a list: policies leave the brackets out around a single one."""
     return value if isinstance(value, list) else [] if value is None else [value]
