@@ -224,6 +224,23 @@ def test_searches_find_metrics_by_their_words(metrics):
     assert metrics.data(total)[0]["Values"] == [2]
 
 
+def test_select_over_many_metrics(metrics):
+    for stage, count in (("test", 1), ("live", 5)):
+        dimensions = [{"Name": "Stage", "Value": stage}]
+        metrics.put({"MetricName": "m", "Value": count, "Dimensions": dimensions})
+    source = f'SCHEMA("{metrics.namespace}", Stage)'
+
+    def select(statement: str) -> list:
+        query = {"Id": "q", "Expression": statement.format(source=source), "Period": 3600}
+        return [(each["Label"], each["Values"]) for each in metrics.data(query)]
+
+    assert select("SELECT SUM(m) FROM {source}") == [("q", [6])]
+    grouped = "SELECT MAX(m) FROM {source} GROUP BY Stage ORDER BY MAX() DESC"
+    assert select(grouped) == [("live", [5]), ("test", [1])]
+    assert select(grouped + " LIMIT 1") == [("live", [5])]
+    assert select("SELECT COUNT(m) FROM {source} WHERE Stage = 'test'") == [("q", [1])]
+
+
 def test_labels_tell_apart_what_differs(metrics):
     metrics.put({"MetricName": "m", "Value": 10})
     first, second = metrics.data(

@@ -58,13 +58,6 @@ def environments(aws: LocalAws, sessions: FunctionSessions) -> Environments:
 
     def on_log(environment: Any, request_id: str, events: list[tuple[int, str]]) -> None:
         version = environment.version
-        if not hasattr(aws.telemetry, "write_logs"):
-            import moto.backends
-            b = moto.backends.get_backend("logs")[version.account_id][version.region]
-            if environment.log_group not in b.groups: b.create_log_group(environment.log_group, {})
-            if environment.log_stream not in b.groups[environment.log_group].streams: b.create_log_stream(environment.log_group, environment.log_stream)
-            b.put_log_events(environment.log_group, environment.log_stream, [{"timestamp": t, "message": m} for t, m in events])
-            return
         aws.telemetry.write_logs(
             version.account_id,
             version.region,

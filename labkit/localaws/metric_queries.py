@@ -17,8 +17,9 @@ from labkit.localaws.call import AwsError
 from labkit.localaws.metric_data import check_dimensions, check_text, check_unit, epoch, missing
 from labkit.localaws.metric_labels import dynamic_label
 from labkit.localaws.metric_search import matching_metrics
+from labkit.localaws.metric_select import is_select, read_statement, select
 from labkit.localaws.metric_statistics import statistic
-from labkit.localaws.metrics_store import DAY, Metric, dimensions_of
+from labkit.localaws.metrics_store import DAY, Bucket, Metric, dimensions_of
 from labkit.localaws.telemetry import Telemetry
 
 MAX_QUERIES = 500
@@ -153,6 +154,8 @@ class Queries:
         found = matching_metrics(
             expression, (each.metric for each in self._telemetry.store.series(self._scope))
         )
+        for namespace in {metric.namespace for metric in found}:
+            self._telemetry.gauges.look(namespace, *self._scope)
         series = []
         for metric in found:
             points, unit = self._points(metric, period or 60, stat, None, [])
@@ -164,6 +167,8 @@ class Queries:
 
     def _expression(self, identifier: str, query: Mapping[str, Any]) -> metric_math.Value:
         try:
+            if is_select(query["Expression"]):
+                return self._select(query["Expression"], query.get("Period") or 60)
             return metric_math.evaluate(query["Expression"], self, query.get("Period"))
         except metric_math.MathError as problem:
             if problem.located:
@@ -171,6 +176,19 @@ class Queries:
             raise metric_math.MathError(
                 f"Error in expression '{identifier}': {problem}", located=True
             ) from problem
+
+    def _select(self, statement: str, period: int) -> list[metric_math.Series]:
+        start, end = rounded_start(self.start, period, self._now), int(-(-self.end // 1))
+        store = self._telemetry.store
+
+        self._telemetry.gauges.look(read_statement(statement).namespace, *self._scope)
+
+        def buckets(metric: Metric) -> dict[int, Bucket]:
+            found = store.periods(self._scope, metric, start, end, period)
+            return {when: bucket for (when, _), bucket in found.items()}
+
+        known = (each.metric for each in store.series(self._scope))
+        return select(statement, known, buckets, period)
 
     def _metric_stat(self, identifier: str, query: Mapping[str, Any]) -> metric_math.Series:
         stat = query["MetricStat"]
@@ -217,7 +235,8 @@ class Queries:
         label = query.get("Label")
         if not label:
             if "Expression" in query:
-                return series.label if len(several) > 1 else query["Id"]
+                named = len(several) > 1 or is_select(query["Expression"])
+                return (named and series.label) or query["Id"]
             return self._default_label(query["MetricStat"])
         own = series.label if len(several) > 1 else query["Id"]
         return dynamic_label(label, series, own)
