@@ -6,94 +6,12 @@ import json
 import urllib.error
 import urllib.request
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
+from iam_support import REGION, allow, deny, document, refusal
+from iam_support import door as door
 
 from labkit.localaws.call import AwsError, Principal
-from labkit.localaws.server import LocalAws
-
-REGION = "us-east-1"
-
-
-class Door:
-    """A local AWS with what tests ask of it."""
-
-    def __init__(self, aws):
-        self.aws = aws
-        self.account = aws.account_id
-        self._made = 0
-
-    def client(self, service, keys=None, **config):
-        """A boto3 client of the administrator, or of these keys (as STS or IAM gives them)."""
-        keys = keys or {
-            "AccessKeyId": self.aws.access_key_id,
-            "SecretAccessKey": self.aws.secret_access_key,
-        }
-        return boto3.client(
-            service,
-            endpoint_url=self.aws.endpoint,
-            region_name=REGION,
-            aws_access_key_id=keys["AccessKeyId"],
-            aws_secret_access_key=keys["SecretAccessKey"],
-            aws_session_token=keys.get("SessionToken"),
-            config=Config(retries={"total_max_attempts": 1}, **config),
-        )
-
-    def name(self, kind):
-        self._made += 1
-        return f"{kind}{self._made}"
-
-    def user(self, *statements, **settings):
-        """A new user's name and key, with these statements as its inline policy."""
-        name = self.name("user")
-        iam = self.client("iam")
-        iam.create_user(UserName=name, **settings)
-        if statements:
-            iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document(*statements))
-        return name, iam.create_access_key(UserName=name)["AccessKey"]
-
-    def role(self, trusted, *statements, condition=None, action="sts:AssumeRole", **settings):
-        """A new role's ARN."""
-        name = self.name("role")
-        trust = {"Effect": "Allow", "Principal": trusted, "Action": action}
-        if condition:
-            trust["Condition"] = condition
-        iam = self.client("iam")
-        made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust), **settings)
-        if statements:
-            iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=document(*statements))
-        return made["Role"]["Arn"]
-
-
-def document(*statements):
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-
-
-def allow(action, resource="*", **more):
-    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
-
-
-def deny(action, resource="*", **more):
-    return {"Effect": "Deny", "Action": action, "Resource": resource, **more}
-
-
-@pytest.fixture(scope="module")
-def door():
-    aws = LocalAws()
-    aws.start()
-    yield Door(aws)
-    aws.close()
-
-
-def refusal(work, *args, **kwargs):
-    """The code, status and message a call is refused with."""
-    with pytest.raises(ClientError) as caught:
-        work(*args, **kwargs)
-    error = caught.value.response
-    status = error["ResponseMetadata"]["HTTPStatusCode"]
-    return error["Error"]["Code"], status, error["Error"]["Message"]
 
 
 def test_the_administrator_may_do_everything(door):
@@ -424,6 +342,22 @@ def test_key_policies_decide_about_keys(door):
     *_, message = refusal(client.decrypt, CiphertextBlob=blob)
     assert message.endswith("because no resource-based policy allows the kms:Decrypt action")
     assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+
+
+def test_grants_let_use_keys(door):
+    kms = door.client("kms")
+    key_id = kms.create_key()["KeyMetadata"]["KeyId"]
+    name, key = door.user()
+    client = door.client("kms", key)
+    refusal(client.encrypt, KeyId=key_id, Plaintext=b"x")
+    kms.create_grant(
+        KeyId=key_id, GranteePrincipal=f"arn:aws:iam::{door.account}:user/{name}",
+        Operations=["Encrypt", "Decrypt"], Constraints={"EncryptionContextSubset": {"App": "x"}})  # fmt: skip
+    refusal(client.encrypt, KeyId=key_id, Plaintext=b"x")
+    context = {"App": "x", "More": "y"}
+    blob = client.encrypt(KeyId=key_id, Plaintext=b"x", EncryptionContext=context)["CiphertextBlob"]
+    assert client.decrypt(CiphertextBlob=blob, EncryptionContext=context)["Plaintext"] == b"x"
+    refusal(client.generate_data_key, KeyId=key_id, KeySpec="AES_256", EncryptionContext=context)
 
 
 def test_another_account_is_let_in_by_both_or_not_at_all(door):

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from test_iam_door import Door, allow, deny, document, refusal
+from iam_support import allow, deny, document, refusal
+from iam_support import door as door
 
 from labkit.localaws.iam.evaluation import IDENTITY, Policies, decide
 from labkit.localaws.iam.explain import generalised, minimal_policy
-from labkit.localaws.server import LocalAws
-
-
-@pytest.fixture(scope="module")
-def door():
-    aws = LocalAws()
-    aws.start()
-    yield Door(aws)
-    aws.close()
 
 
 def control(door, path, **body):

@@ -6,21 +6,11 @@ import json
 import statistics
 import time
 
-import pytest
+from iam_support import allow, document, refusal
+from iam_support import door as door
 from moto.iam import models
-from test_iam_door import Door, allow, document, refusal
 
 from labkit.localaws.iam import catalog, managed
-from labkit.localaws.server import LocalAws
-
-
-@pytest.fixture(scope="module")
-def door():
-    aws = LocalAws()
-    aws.start()
-    yield Door(aws)
-    aws.close()
-
 
 BAD = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3"}]})
 NO_VENDOR = "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."

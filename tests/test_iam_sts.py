@@ -5,17 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from test_iam_door import Door, allow, deny, document, refusal
-
-from labkit.localaws.server import LocalAws
-
-
-@pytest.fixture(scope="module")
-def door():
-    aws = LocalAws()
-    aws.start()
-    yield Door(aws)
-    aws.close()
+from iam_support import allow, deny, document, refusal
+from iam_support import door as door
 
 
 def assume(door, role, keys=None, **wishes):

@@ -24,6 +24,9 @@ def create_administrator(account_id: str, access_key_id: str, secret_access_key:
         backend.attach_user_policy(POLICY, USER)
     if access_key_id in backend.access_keys:
         return
+    # A user has two keys at most; a process that starts a local AWS again needs only the last.
+    for old in list(backend.users[USER].access_keys)[:-1]:
+        backend.delete_access_key(old.access_key_id, USER)
     key = backend.create_access_key(USER)
     del backend.access_keys[key.access_key_id]
     key.access_key_id, key.secret_access_key = access_key_id, secret_access_key

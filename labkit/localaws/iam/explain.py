@@ -52,9 +52,7 @@ class Journal:
         # Signs encoded authorization messages, so that only ours can be decoded.
         self._secret = secrets.token_bytes(32)
 
-    def record(
-        self, call: Call, ask: Ask, request: Request, policies: Policies, decision: Decision
-    ) -> None:
+    def record(self, call: Call, request: Request, policies: Policies, decision: Decision) -> None:
         """Remember the decision on one thing a call asked for."""
         self._add(
             call.notes.get("arrived", 0.0),
@@ -67,12 +65,17 @@ class Journal:
             decision,
         )
 
-    def record_assumption(
-        self, caller: Principal, request: Request, policies: Policies, decision: Decision
+    def record_other(
+        self,
+        at: float,
+        principal: Principal,
+        request: Request,
+        policies: Policies,
+        decision: Decision,
     ) -> None:
-        """Remember the decision on assuming a role."""
-        operation = request.action.split(":", 1)[1]
-        self._add(0.0, caller, "sts", operation, "", request, policies, decision)
+        """Remember a decision outside any call: a role assumed, a delivery, a function's logs."""
+        service, _, operation = request.action.partition(":")
+        self._add(at, principal, service, operation, "", request, policies, decision)
 
     def _add(self, *parts: Any) -> None:
         with self._guard:

@@ -148,6 +148,13 @@ class StateFacts:
         key = kms.keys.get(arn.resource.removeprefix("key/")) if kms is not None else None
         return tuple(key.aliases) if key is not None else ()
 
+    def key_grants(self, key_arn: str) -> list[Any]:
+        """moto's grants on a KMS key."""
+        arn = Arn(key_arn)
+        kms = arn.backend() if arn.service == "kms" else None
+        key = kms.keys.get(arn.resource.removeprefix("key/")) if kms is not None else None
+        return list(key.grants.values()) if key is not None else []
+
     def secret_arn(self, call: Call, secret: str) -> str | None:
         account_id, region = call.account_id, call.region
         if secret.startswith("arn:"):

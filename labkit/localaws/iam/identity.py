@@ -13,13 +13,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.localaws.call import ANONYMOUS, AwsError, Call, Principal
-from labkit.localaws.iam import denial, lambda_state
+from labkit.localaws.iam import denial, grants, lambda_state
 from labkit.localaws.iam.accounts import Accounts, Entity
 from labkit.localaws.iam.administrator import create_administrator
 from labkit.localaws.iam.asks.ask import Ask
 from labkit.localaws.iam.asks.s3 import copy_source
 from labkit.localaws.iam.authentication import Authentication
-from labkit.localaws.iam.evaluation import Decision, Policies, Request, decide
+from labkit.localaws.iam.evaluation import (
+    ALLOWED,
+    IMPLICIT_DENY,
+    RESOURCE,
+    Decision,
+    Policies,
+    Request,
+    decide,
+)
 from labkit.localaws.iam.explain import Journal
 from labkit.localaws.iam.facts import StateFacts
 from labkit.localaws.iam.requests import (
@@ -113,8 +121,16 @@ class Identity:
         self, call: Call, subject: Subject, ask: Ask, context: Mapping[str, Any]
     ) -> Decision:
         request, policies = self._request(call, subject, ask, context)
-        decision = decide(request, policies)
-        self.journal.record(call, ask, request, policies, decision)
+        decision = self._granted(request, decide(request, policies))
+        self.journal.record(call, request, policies, decision)
+        return decision
+
+    def _granted(self, request: Request, decision: Decision) -> Decision:
+        """*decision*, unless a KMS grant allows what no policy does."""
+        if decision.outcome != IMPLICIT_DENY or not request.action.startswith("kms:"):
+            return decision
+        if grants.allows(self.facts.key_grants(request.resource), request):
+            return Decision(ALLOWED, RESOURCE)
         return decision
 
     def _settle_s3(
@@ -283,7 +299,10 @@ class Identity:
         known.update(context or {})
         owner = self.resource_policies.owner(resource)
         request = Request(action, resource, subject.caller, known)
-        return decide(request, self._policies(subject, action, resource, owner))
+        policies = self._policies(subject, action, resource, owner)
+        decision = self._granted(request, decide(request, policies))
+        self.journal.record_other(now, principal, request, policies, decision)
+        return decision
 
     def assume_role_for_service(
         self, role_arn: str, service: str, session_name: str, duration_seconds: int

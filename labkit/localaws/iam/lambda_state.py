@@ -1,10 +1,9 @@
-"""What authorisation needs of Lambda, whose state is not moto's: policies, tags, mappings."""
+"""What conditions need of Lambda, whose state is not moto's: functions' tags, mappings."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from labkit.localaws.functions.lookups import Functions
@@ -17,18 +16,6 @@ def connect(identity: Identity, aws: LocalAws) -> None:
 
     def functions() -> Functions | None:
         return getattr(aws, "functions", None)
-
-    def policy(resource: str) -> str | None:
-        known, parts = functions(), resource.split(":")
-        if known is None or len(parts) < 7:
-            return None
-        document: Mapping[str, Any] | None = None
-        if parts[5] == "function":
-            qualifier = parts[7] if len(parts) > 7 else None
-            document = known.resource_policy(parts[4], parts[3], parts[6], qualifier)
-        elif parts[5] == "layer":
-            document = known.layer_policy(resource)
-        return json.dumps(document) if document else None
 
     def tags(resource: str) -> Mapping[str, str]:
         known, parts = functions(), resource.split(":")
@@ -45,6 +32,5 @@ def connect(identity: Identity, aws: LocalAws) -> None:
                 return mapping.function_arn
         return None
 
-    identity.resource_policies.register("lambda", policy)
     identity.facts.tag_sources["lambda"] = tags
     identity.facts.mapping_source = mapping_function

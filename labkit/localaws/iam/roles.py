@@ -213,7 +213,7 @@ def _check_allowed(
     request = Request(action, role.arn, subject.caller, known)
     policies = identity.trust_policies(subject, role)
     decision = decide(request, policies)
-    identity.journal.record_assumption(caller, request, policies, decision)
+    identity.journal.record_other(identity.now(), caller, request, policies, decision)
     if not decision.allowed:
         raise not_authorised(caller, action, role.arn)
 
