@@ -157,6 +157,12 @@ class Gateway:
         low.pop("transfer-encoding", None)
         if call.request.method != "HEAD":
             low.pop("content-length", None)
+        given = low.get("x-amzn-requestid")
+        if given:
+            # One call has one id, the same in its answer as wherever the call is remembered.
+            low["x-amzn-requestid"] = call.request_id
+            if low.get("content-type", "").endswith("/xml"):
+                body = body.replace(given.encode(), call.request_id.encode())
         return Reply(int(status.split()[0]), low, body, call)
 
 
