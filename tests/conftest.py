@@ -38,6 +38,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(root, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests with a local AWS inside the test process last.
+
+    It bends moto for the rest of the process, and tests of the order function use moto unbent.
+    """
+    items.sort(key=lambda item: "door" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def lab():
     """The lab, opened on the local AWS of this test session."""
