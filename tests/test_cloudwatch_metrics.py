@@ -157,6 +157,17 @@ def test_minutes_become_five_minutes_after_fifteen_days(metrics):
     assert result["Values"] == [7]
 
 
+def test_large_requests_come_compressed(metrics):
+    metrics.put(
+        *(
+            {"MetricName": f"m{number}", "Value": 1, "Dimensions": DIMENSION}
+            for number in range(600)
+        )
+    )
+    pages = metrics.client.get_paginator("list_metrics").paginate(Namespace=metrics.namespace)
+    assert [len(page["Metrics"]) for page in pages] == [500, 100]
+
+
 # -- GetMetricData ---------------------------------------------------------------------------
 
 
