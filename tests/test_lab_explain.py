@@ -86,7 +86,7 @@ def test_the_last_denial_is_explained(lab, somebody):
     assert why.context["aws:username"] == "explained"
     assert why.sentence.startswith("DENIED: user explained, dynamodb:GetItem on arn:")
     told = {row[3]: row[4] for row in why.policies.rows}
-    assert told["Allow, number 1"].startswith("is about other resources")
+    assert told["Allow, number 1"] == "is about other resources: table/Other"
     assert told["1 statement"] == "is about other actions"
     assert told["Allow, number 3"] == (
         f"condition not met: aws:RequestedRegion is {lab.region}, StringEquals wants eu-west-1"

@@ -282,6 +282,7 @@ def _policies(policy_set: PolicySet, request: Request) -> list[dict[str, Any]]:
                 "index": statement.index,
                 "sid": statement.sid,
                 "effect": "Allow" if statement.allow else "Deny",
+                "statement": dict(statement.source),
                 **simulation.verdict(request, policy_set.kind, statement),
             }
             for statement in attached.policy.statements
