@@ -210,19 +210,18 @@ class Alarms:
             alarm.timer = None
             if alarm.deleted:
                 return
-            terms = alarm_points.terms_of(alarm.config)
-            points = alarm_points.points_of(
-                self._aws.telemetry, alarm.scope, alarm.config, terms, int(when)
-            )
-            verdict = judge(terms, points, alarm.state, self._aws.clock.now())
-            state = verdict.state
-            if state == alarm.state or (
-                state is not None and alarm_points.too_few_samples(alarm.config, points)
-            ):
-                state = None
-            alive = alarm_points.never_silent(alarm.config) or any(
-                point.value is not None for point in points
-            )
+            current = alarm.state
+        terms = alarm_points.terms_of(alarm.config)
+        points = alarm_points.points_of(
+            self._aws.telemetry, alarm.scope, alarm.config, terms, int(when)
+        )
+        verdict = judge(terms, points, current, self._aws.clock.now())
+        state = verdict.state
+        if state == current or alarm_points.too_few_samples(alarm.config, points):
+            state = None
+        alive = alarm_points.never_silent(alarm.config) or any(
+            point.value is not None for point in points
+        )
         if state is not None:
             self.change(alarm, state, verdict.reason, verdict.reason_data)
         if alive:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from labkit.localaws.metrics_store import Metric, MetricStore
@@ -89,45 +89,43 @@ class Gauges:
             for of, metric, value, unit in read(account_id, region, resource):
                 shown.setdefault(of, []).append((metric, value, unit))
         minute = int(time.time()) // 60
+        values: list[tuple[Metric, float, str, int]] = []
         with self._guard:
             for of, readings in shown.items():
                 key = (namespace, account_id, region, of)
                 state = self._states.get(key)
                 if state is None:
                     state = self._states[key] = _State(minute, touched=minute)
-                self._note((account_id, region), state, readings, minute, resource is not None)
+                values += _noted(state, readings, minute, resource is not None)
+        # Not under the lock: whoever watches a metric is told here, and may come back to look.
+        for metric, value, unit, at in values:
+            self._store.put((account_id, region), metric, value, unit, at)
 
-    def _note(
-        self,
-        scope: tuple[str, str],
-        state: _State,
-        readings: list[tuple[Metric, float, str]],
-        minute: int,
-        by_touch: bool,
-    ) -> None:
-        last = min(minute, (minute if by_touch else state.touched) + _ACTIVE_MINUTES)
-        # Until the call nobody looked after, what was seen before it holds; without such a call,
-        # what changed since then changed by itself, as when a message became visible again.
-        known_until = minute if by_touch else state.minute + 1
-        if state.unread is not None:
-            known_until = state.unread
-        for past in range(state.minute + 1, min(known_until, last + 1)):
-            self._put(scope, state.shown, past, state.minute)
-        for past in range(max(known_until, state.minute), last + 1):
-            self._put(scope, readings, past, minute)
-        state.minute, state.shown, state.unread = minute, readings, None
 
-    def _put(
-        self,
-        scope: tuple[str, str],
-        readings: list[tuple[Metric, float, str]],
-        minute: int,
-        read_in: int,
-    ) -> None:
-        for metric, value, unit in readings:
-            if unit == "Seconds" and value:
-                # An age: it was younger before and older after.
-                value += (minute - read_in) * 60
-                if value < 0:
-                    continue
-            self._store.put(scope, metric, value, unit, minute * 60)
+def _noted(
+    state: _State, readings: list[tuple[Metric, float, str]], minute: int, by_touch: bool
+) -> Iterator[tuple[Metric, float, str, int]]:
+    """What the minutes up to now showed, as far as nobody has noted it yet."""
+    last = min(minute, (minute if by_touch else state.touched) + _ACTIVE_MINUTES)
+    # Until the call nobody looked after, what was seen before it holds; without such a call,
+    # what changed since then changed by itself, as when a message became visible again.
+    known_until = minute if by_touch else state.minute + 1
+    if state.unread is not None:
+        known_until = state.unread
+    for past in range(state.minute + 1, min(known_until, last + 1)):
+        yield from _shifted(state.shown, past, state.minute)
+    for past in range(max(known_until, state.minute), last + 1):
+        yield from _shifted(readings, past, minute)
+    state.minute, state.shown, state.unread = minute, readings, None
+
+
+def _shifted(
+    readings: list[tuple[Metric, float, str]], minute: int, read_in: int
+) -> Iterator[tuple[Metric, float, str, int]]:
+    """Readings as they are for another minute: an age was younger before and is older after."""
+    for metric, value, unit in readings:
+        if unit == "Seconds" and value:
+            value += (minute - read_in) * 60
+            if value < 0:
+                continue
+        yield metric, value, unit, minute * 60
