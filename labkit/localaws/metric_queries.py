@@ -223,7 +223,7 @@ class Queries:
         points = {}
         for (when, of_unit), bucket in sorted(found.items()):
             if of_unit == units[0] and (value := compute(bucket)) is not None:
-                points[when] = value
+                points[when] = float(value)
         return points, units[0] if units else None
 
     def _label(

@@ -131,11 +131,12 @@ class CloudWatchLayer(AlarmOperations):
         for (when, unit), bucket in sorted(buckets.items()):
             point: dict[str, Any] = {"Timestamp": moment(when), "Unit": unit}
             for name in plain:
-                point[name] = statistic(name)(bucket)  # type: ignore[misc]
+                value = statistic(name)(bucket)  # type: ignore[misc]
+                point[name] = None if value is None else float(value)
             if extended:
                 values = {name: statistic(name)(bucket) for name in extended}  # type: ignore[misc]
                 point["ExtendedStatistics"] = {
-                    name: value for name, value in values.items() if value is not None
+                    name: float(value) for name, value in values.items() if value is not None
                 }
             points.append(point)
         return {"Label": metric.name, "Datapoints": points}
