@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import psutil
 import pytest
 from wiring_support import Queue, Wiring
 
@@ -26,7 +27,7 @@ open_url = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 def handle(event, context):
-    body = json.dumps([event, context.aws_request_id, context.invoked_function_arn]).encode()
+    body = json.dumps([event, context.aws_request_id, context.log_stream_name]).encode()
     answer = json.loads(open_url(os.environ["WATCHER"], body).read())
     if "fail" in answer:
         raise RuntimeError(answer["fail"])
@@ -55,11 +56,15 @@ class Watched:
     def __init__(self, wiring: Wiring, *, timeout: int = 3, policy: list[Any] | None = None):
         self._wiring = wiring
         self._guard = threading.Lock()
+        self._thread = threading.local()
         self.events: list[dict[str, Any]] = []
         self.times: list[float] = []
+        self.request_ids: list[str] = []
         self.most_at_once = 0
         self._at_once = 0
         self.decide: Decide = lambda event: None
+        # The same, for those who want the request id as well.
+        self.decide_asked: Callable[[Any, str], dict[str, Any] | None] | None = None
         self._mappings: list[str] = []
         self._server = _serve(self._told)
         self.name = wiring.name("watched")
@@ -104,6 +109,30 @@ class Watched:
         """The bodies of the messages of each invocation."""
         return [[record["body"] for record in event["Records"]] for event in self.events]
 
+    def kill(self, wanted: Callable[[], bool] = lambda: True) -> int:
+        """Kill this function's execution environments, those wanted; how many it were."""
+        mine = [child for child, _ in self._environments() if wanted()]
+        for child in mine:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        return len(mine)
+
+    def kill_current(self) -> None:
+        """Kill the environment whose invocation is being decided on this thread."""
+        for child, environment in self._environments():
+            if environment.get("AWS_LAMBDA_LOG_STREAM_NAME") == self._thread.environment:
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+
+    def _environments(self) -> list[tuple[psutil.Process, dict[str, str]]]:
+        found: list[tuple[psutil.Process, dict[str, str]]] = []
+        for child in psutil.Process(self._wiring.running.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                environment = child.environ()
+                if environment.get("AWS_LAMBDA_FUNCTION_NAME") == self.name:
+                    found.append((child, environment))
+        return found
+
     def unmap(self) -> None:
         """Remove the mappings to this function that :meth:`map` made."""
         lam = self._wiring.client("lambda")
@@ -121,13 +150,16 @@ class Watched:
         self._server.server_close()
 
     def _told(self, body: bytes) -> bytes:
-        event, *_ = json.loads(body)
+        event, request_id, self._thread.environment = json.loads(body)
         with self._guard:
             self.events.append(event)
+            self.request_ids.append(request_id)
             self.times.append(self._wiring.now())
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
+            if self.decide_asked is not None:
+                return json.dumps(self.decide_asked(event, request_id) or {}).encode()
             return json.dumps(self.decide(event) or {}).encode()
         finally:
             with self._guard:
@@ -161,7 +193,7 @@ def watch(wiring: Wiring, idle: list[Watched]) -> Iterator[Callable[..., Watched
         one.close()
     for one in ordinary:
         one.unmap()
-        one.events, one.times, one.most_at_once = [], [], 0
+        one.events, one.times, one.request_ids, one.most_at_once = [], [], [], 0
         one.decide = lambda event: None
         idle.append(one)
 
@@ -241,8 +273,13 @@ def _serve(told: Callable[[bytes], bytes]) -> ThreadingHTTPServer:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: Any) -> None:
+            pass  # The function was killed while it waited.
+
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 

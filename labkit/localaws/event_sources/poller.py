@@ -55,6 +55,7 @@ class Poller:
         self._looking = False
         self._look_again = False
         self._timer: Timer | None = None
+        self._armed = 0
         self._trouble = 0
 
     @property
@@ -196,12 +197,14 @@ class Poller:
             self._timer = None
         if when is not None:
             name = f"poller of {self.mapping.source_arn}"
-            self._timer = self.aws.clock.call_at(when, self._timer_fired, name=name)
+            self._armed += 1
+            self._timer = self.aws.clock.call_at(when, self._timer_fired, self._armed, name=name)
 
-    def _timer_fired(self) -> None:
+    def _timer_fired(self, armed: int) -> None:
         with self._guard:
-            # By now a later one may be set.
-            if self._timer is not None and self._timer.when <= self.aws.clock.now():
+            # By now another one may be set. Its time would not tell: a clock moved to a moment
+            # can be a hair before it.
+            if armed == self._armed:
                 self._timer = None
         self.wake()
 
