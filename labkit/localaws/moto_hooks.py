@@ -222,3 +222,29 @@ def _unbent(kind: type, name: str) -> Callable[..., Any]:
     if kept not in vars(kind):
         setattr(kind, kept, getattr(kind, name))
     return getattr(kind, kept)
+
+
+def align_dynamodb() -> None:
+    """Have moto's tables be read, and numbers kept, as DynamoDB does.
+
+    moto sorts a whole table for every query and scans it in key order; it gives numbers back as
+    they were written; and it measures an item anew for each attribute it gets, by its own rule.
+    """
+    from moto.dynamodb.models import dynamo_type, table
+
+    from labkit.localaws.tables import reading, values
+
+    table.Table.query = reading.query  # type: ignore[method-assign,assignment]
+    table.Table.scan = reading.scan  # type: ignore[method-assign,assignment]
+    # Items are measured by the layer, once and as a whole.
+    dynamo_type.LimitedSizeDict.__setitem__ = dict.__setitem__  # type: ignore
+    make = _unbent(dynamo_type.DynamoType, "__init__")
+
+    def init(self: Any, type_as_dict: Any) -> None:
+        make(self, type_as_dict)
+        if self.type == "N":
+            self.value = values.canonical(self.value)
+        elif self.type == "NS":
+            self.value = [values.canonical(number) for number in self.value]
+
+    dynamo_type.DynamoType.__init__ = init  # type: ignore[method-assign]

@@ -55,6 +55,7 @@ LAYERS: dict[str, str] = {
     "sqs": "sqs:SqsLayer",
     "lambda": "lambda_:LambdaLayer",
     "kinesis": "kinesis:KinesisLayer",
+    "dynamodb": "dynamodb:DynamoDbLayer",
     "dynamodbstreams": "dynamodb_streams:DynamoDbStreamsLayer",
     "cloudwatch": "cloudwatch:CloudWatchLayer",
     "logs": "logs:LogsLayer",
