@@ -40,7 +40,10 @@ def name_of(reference: str) -> str:
 
 def read_rule(text: str) -> Rule:
     """The rule that *text* is; raises BadRule."""
-    return _Reader(text).rule()
+    try:
+        return _Reader(text).rule()
+    except RecursionError as problem:
+        raise BadRule("The rule is nested too deeply") from problem
 
 
 class _Reader:

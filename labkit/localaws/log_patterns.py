@@ -35,10 +35,13 @@ def compile_pattern(text: str) -> Pattern:
             raise BadPattern(
                 f"If a filter pattern starts with '{opening}' it must end with '{closing}'"
             )
-    if stripped.startswith("{"):
-        return JsonPattern(stripped[1:-1])
-    if stripped.startswith("["):
-        return FieldsPattern(stripped[1:-1])
+    try:
+        if stripped.startswith("{"):
+            return JsonPattern(stripped[1:-1])
+        if stripped.startswith("["):
+            return FieldsPattern(stripped[1:-1])
+    except RecursionError as problem:
+        raise BadPattern("Invalid filter pattern: too many parentheses") from problem
     if stripped.startswith("%") and stripped.endswith("%") and len(stripped) > 2:
         return _Regex(stripped[1:-1])
     return _read_terms(stripped)

@@ -104,7 +104,10 @@ class _Node:
 @functools.lru_cache(maxsize=500)
 def parse(expression: str) -> _Node:
     """The parsed expression, or MathError."""
-    return _Parser(expression).whole()
+    try:
+        return _Parser(expression).whole()
+    except RecursionError as problem:
+        raise MathError("The expression is nested too deeply") from problem
 
 
 class _Parser:
@@ -214,7 +217,10 @@ def evaluate(expression: str, scope: Scope, period: int | None = None) -> Value:
             raise MathError(f"Unsupported function: {node.value}")
         return function(scope, [value(part) for part in node.parts], period)
 
-    return value(parse(expression))
+    try:
+        return value(parse(expression))
+    except RecursionError as problem:
+        raise MathError("The expression is nested too deeply") from problem
 
 
 def apply(change: Callable[[float], float | None], value: Value) -> Value:
