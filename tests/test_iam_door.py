@@ -6,7 +6,10 @@ import json
 import urllib.error
 import urllib.request
 
+import botocore.auth
 import pytest
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from iam_support import REGION, allow, deny, document, refusal
 from iam_support import door as door
@@ -185,6 +188,98 @@ def test_many_objects_are_deleted_one_permission_at_a_time(door):
     assert [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["b/1"]
     s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "b/1"}]})
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a b",
+        "ü/中",
+        "a+b",
+        "a%2Fb",
+        "a//b",
+        "/lead",
+        "trail/",
+        "a/../b",
+        "a;b=c&d",
+        "q?x=1",
+        "#h",
+        "a:b",
+        "..",
+        "x/./y",
+        "~'!()*",
+        "\u0085",
+    ],  # fmt: skip
+)
+def test_the_key_asked_about_is_the_key_touched(door, key):
+    s3, bucket = door.client("s3"), door.name("bucket-")
+    s3.create_bucket(Bucket=bucket)
+    literal = key.replace("*", "${*}").replace("?", "${?}")
+    resource = f"arn:aws:s3:::{bucket}/{literal}"
+    _, keys = door.user(allow(["s3:PutObject", "s3:GetObject", "s3:DeleteObject"], resource))
+    client = door.client("s3", keys)
+    client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == b"x"
+    client.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": bucket, "Key": key},
+                       MetadataDirective="REPLACE")  # fmt: skip
+    refusal(client.put_object, Bucket=bucket, Key=key + "x", Body=b"x")
+    client.delete_object(Bucket=bucket, Key=key)
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+def test_a_request_has_one_meaning_or_none(door):
+    """What is authorised is what is done, however a request is mangled (and properly signed)."""
+    name, keys = door.user(allow(["iam:ListUsers", "sns:ListTopics", "sqs:ListQueues",
+                                  "dynamodb:ListTables", "s3:GetBucketAcl"]))  # fmt: skip
+    bucket = door.name("bucket-")
+    door.client("s3").create_bucket(Bucket=bucket)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    json_10 = {"Content-Type": "application/x-amz-json-1.0"}
+    create = b"Action=CreateUser&UserName=evil&Version=2010-05-08"
+    table = json.dumps({"TableName": "evil", "BillingMode": "PAY_PER_REQUEST",
+                        "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
+                        "AttributeDefinitions": [{"AttributeName": "a", "AttributeType": "S"}]})  # fmt: skip
+    requests = [
+        ("iam", "/?Action=ListUsers&Version=2010-05-08", create, form),
+        ("iam", "/?Action=CreateUser&UserName=evil", b"Action=ListUsers&Version=2010-05-08", form),
+        ("iam", "/", b"Action=ListUsers&" + create, form),
+        ("iam", "/", create + b"&Action=ListUsers", form),
+        ("sns", "/?Action=ListTopics", b"Action=CreateTopic&Name=evil", form),
+        ("sqs", "/", b"Action=CreateQueue&QueueName=evil", {**form, "X-Amz-Target": "AmazonSQS.ListQueues"}),
+        ("sqs", "/?Action=CreateQueue&QueueName=evil", b"{}", {**json_10, "X-Amz-Target": "AmazonSQS.ListQueues"}),
+        ("dynamodb", "/?Action=CreateTable", table.encode(), {**json_10, "X-Amz-Target": "DynamoDB_20120810.ListTables"}),
+        ("s3", f"/{bucket}?acl&policy", b"", {}),
+        ("s3", f"/{bucket}?policy&acl", b"", {}),
+        ("s3", f"/{bucket}?acl&acl", b"", {}),
+    ]  # fmt: skip
+    for service, path, body, headers in requests:
+        status, answer = send_signed(door, keys, service, path, body, headers)
+        assert status in (400, 403), (path, body, answer)
+    assert "evil" not in {user["UserName"] for user in door.client("iam").list_users()["Users"]}
+    assert "evil" not in json.dumps([
+        door.client("sns").list_topics()["Topics"], door.client("sqs").list_queues().get("QueueUrls"),
+        door.client("dynamodb").list_tables()["TableNames"]])  # fmt: skip
+    # Another region than the one signed for cannot be smuggled in either.
+    agent = {**form, "User-Agent": "x region/eu-west-1"}
+    status, _ = send_signed(door, keys, "sns", "/", b"Action=ListTopics&Version=2010-03-31", agent)
+    assert status == 403
+
+
+def send_signed(door, keys, service, path, body, headers):
+    method = "POST" if body else "GET"
+    wanted = AWSRequest(method, door.aws.endpoint + path, headers=headers, data=body)
+    kind = botocore.auth.S3SigV4Auth if service == "s3" else botocore.auth.SigV4Auth
+    credentials = Credentials(keys["AccessKeyId"], keys["SecretAccessKey"])
+    kind(credentials, service, REGION).add_auth(wanted)
+    made = wanted.prepare()
+    request = urllib.request.Request(
+        made.url, data=body or None, method=method, headers=dict(made.headers.items())
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
 
 
 def test_conditions_on_tags_of_resources_and_requests(door):

@@ -23,7 +23,7 @@ from werkzeug.test import run_wsgi_app
 from labkit.localaws import protocol
 from labkit.localaws.call import AwsError, Call, Principal, Reply, ServiceLayer
 from labkit.localaws.http_server import Answer
-from labkit.localaws.moto_hooks import create_backend_app
+from labkit.localaws.moto_hooks import answering, create_backend_app
 
 if TYPE_CHECKING:
     from labkit.localaws.server import LocalAws
@@ -137,7 +137,7 @@ class Gateway:
         environ["HTTP_X_MOTO_ACCOUNT_ID"] = call.account_id
         environ["wsgi.input"] = io.BytesIO(call.request.get_data())
         try:
-            with self.lock(call.service, call.account_id):
+            with self.lock(call.service, call.account_id), answering(call):
                 chunks, status, headers = run_wsgi_app(self._moto, environ, buffered=True)
                 body = b"".join(chunks)
         except NotImplementedError as problem:

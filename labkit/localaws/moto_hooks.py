@@ -5,13 +5,19 @@ tests/test_moto_hooks.py fails when moto changes under one of them.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Flask
 from moto.moto_server import werkzeug_app
+
+from labkit.localaws.call import AwsError, Call
+
+log = logging.getLogger(__name__)
 
 
 def create_backend_app(service: Any) -> Flask:
@@ -248,3 +254,52 @@ def align_dynamodb() -> None:
             self.value = [values.canonical(number) for number in self.value]
 
     dynamo_type.DynamoType.__init__ = init  # type: ignore[method-assign]
+
+
+# The call that this thread has moto answer.
+_answering = threading.local()
+
+
+@contextlib.contextmanager
+def answering(call: Call) -> Iterator[None]:
+    """Let moto do in this thread what *call* is about, and nothing else."""
+    before = getattr(_answering, "call", None)
+    _answering.call = call
+    try:
+        yield
+    finally:
+        _answering.call = before
+
+
+def hold_moto_to_the_call() -> None:
+    """Have moto refuse a request that it reads otherwise than the front door did.
+
+    moto finds operation, region, account, bucket and key in a request by itself; what was
+    authorised must be what is done, whatever trick a request plays on either reader.
+    """
+    from moto.core.authorization import ActionAuthenticatorMixin
+
+    def check(self: Any, resource: str = "*") -> None:
+        call = getattr(_answering, "call", None)
+        if call is None:
+            return
+        found = (self._get_action(), self.region, self.current_account)
+        if found != (call.operation, call.region, call.account_id):
+            raise _misread(call, found)
+
+    def check_s3(self: Any, bucket_name: str | None = None, key_name: str | None = None) -> None:
+        call = getattr(_answering, "call", None)
+        if call is None or call.operation in ("ListBuckets", "PostObject"):
+            return
+        found = (bucket_name, key_name or None)
+        if found != (call.params.get("Bucket"), call.params.get("Key")):
+            raise _misread(call, found)
+
+    mixin = ActionAuthenticatorMixin
+    mixin._authenticate_and_authorize_normal_action = check  # type: ignore[method-assign]
+    mixin._authenticate_and_authorize_s3_action = check_s3  # type: ignore[method-assign]
+
+
+def _misread(call: Call, found: tuple[Any, ...]) -> AwsError:
+    log.warning("%s %s was read as %s", call.service, call.operation, found)
+    return AwsError("AccessDenied", "The request can be read in more than one way.", 403)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.localaws.call import ANONYMOUS, AwsError, Call, Principal
-from labkit.localaws.iam import denial, grants, lambda_state
+from labkit.localaws.iam import denial, grants, lambda_state, wire
 from labkit.localaws.iam.accounts import Accounts, Entity
 from labkit.localaws.iam.administrator import create_administrator
 from labkit.localaws.iam.asks.ask import Ask
@@ -39,7 +39,7 @@ from labkit.localaws.iam.requests import (
 from labkit.localaws.iam.resource_policies import ResourcePolicies
 from labkit.localaws.iam.sessions import Session, Sessions
 from labkit.localaws.iam.subjects import Subject, Subjects
-from labkit.localaws.moto_hooks import align_iam, refuse_objects
+from labkit.localaws.moto_hooks import align_iam, hold_moto_to_the_call, refuse_objects
 from labkit.localaws.protocol import operation_model
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Identity:
     def __init__(self, aws: LocalAws) -> None:
         self._aws = aws
         align_iam()
+        hold_moto_to_the_call()
         self.accounts = Accounts()
         self.sessions = Sessions()
         self.facts = StateFacts(self.accounts)
@@ -98,9 +99,15 @@ class Identity:
             return
         if not call.operation:
             raise unknown_operation(call)
+        wire.check(call)
         if call.service == "s3" and self._bucket_is_missing(call):
             # S3 says that a bucket does not exist before it asks who wants to know.
-            return
+            raise AwsError(
+                "NoSuchBucket",
+                "The specified bucket does not exist",
+                404,
+                BucketName=call.params["Bucket"],
+            )
         asks = self._asks(call)
         subject = self.subjects.of(call.principal)
         context = self._context(call, subject)
