@@ -12,7 +12,7 @@ from typing import Any
 
 from polling_support import DIE, FAIL, Watched
 
-SEEDS = range(int(os.environ.get("HISTORIES", "3")))
+SEEDS = range(int(os.environ.get("HISTORIES", "2")))
 
 
 class Script:

@@ -39,8 +39,9 @@ class Source(ABC):
     def sequence(record: dict) -> str:
         """A record's identifier in an answer."""
 
+    @abstractmethod
     def reshard(self) -> None:
-        """Give some records another shard, where streams have that."""
+        """Have shards take over from others, where streams have that."""
 
 
 class DataStream(Source):
@@ -71,6 +72,11 @@ class DataStream(Source):
                 ShardToSplit="shardId-000000000000",
                 NewStartingHashKey=str(2**126),
             )
+            self._kinesis.split_shard(
+                StreamName=self._name,
+                ShardToSplit="shardId-000000000001",
+                NewStartingHashKey=str(2**127 + 2**126),
+            )
 
 
 class Changes(Source):
@@ -89,6 +95,9 @@ class Changes(Source):
     @staticmethod
     def sequence(record):
         return record["dynamodb"]["SequenceNumber"]
+
+    def reshard(self):
+        pass
 
 
 @dataclass
@@ -183,15 +192,15 @@ class History:
         self.advance()
         lam.delete_function_concurrency(FunctionName=name)
 
-    def reshard(self) -> None:
-        self.source.reshard()
-
     def run(self) -> None:
-        steps = [self.put, self.put, self.put, self.advance, self.advance, self.reshard]
+        steps = [self.put, self.put, self.put, self.advance, self.advance]
         steps += [self.kill] if self.rng.random() < 0.4 else []
         steps += [self.pause, self.throttle] if self.rng.random() < 0.4 else []
         self.put()
-        for _ in range(6):
+        resharded = self.rng.randrange(4)
+        for number in range(6):
+            if number == resharded:
+                self.source.reshard()
             self.rng.choice(steps)()
         self.wiring.advance(minutes=20)
 

@@ -176,6 +176,9 @@ class Poller:
 
     def _look_around(self) -> None:
         while True:
+            with self._guard:
+                # Whatever woke the poller until now is seen by this look.
+                self._look_again = False
             again: float | None = None
             try:
                 again = self.look()
@@ -185,9 +188,8 @@ class Poller:
             with self._guard:
                 self._wake_at(again if self._running else None)
                 if not self._look_again or not self._running:
-                    self._looking = self._look_again = False
+                    self._looking = False
                     return
-                self._look_again = False
 
     def _wake_at(self, when: float | None) -> None:
         if self._timer is not None:
