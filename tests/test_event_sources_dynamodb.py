@@ -166,3 +166,29 @@ def test_a_function_in_the_loop_of_its_own_table(wiring, watch):
     wiring.settle()
     found = target.db.scan(TableName=target.name)["Items"]
     assert found == [typed({"id": "copy of a"})]
+
+
+def test_what_expired_is_told_apart_from_what_was_deleted(wiring, watch, table):
+    function = watch()
+    table.db.update_time_to_live(
+        TableName=table.name,
+        TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"},
+    )
+    table.put(id="expires", expires={"N": str(int(wiring.now()) + 60)})
+    table.put(id="deleted")
+    pattern = {
+        "userIdentity": {
+            "type": ["Service"],
+            "principalId": ["dynamodb.amazonaws.com"],
+        }
+    }
+    filters = {"Filters": [{"Pattern": json.dumps(pattern)}]}
+    function.map(table.arn, StartingPosition="LATEST", FilterCriteria=filters)
+    table.delete("deleted")
+    wiring.advance(days=3)
+    assert batches(function) == [["expires"]]
+    (record,) = function.records()
+    assert (record["eventName"], record["userIdentity"]) == (
+        "REMOVE",
+        {"type": "Service", "principalId": "dynamodb.amazonaws.com"},
+    )

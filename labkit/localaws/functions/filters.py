@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labkit.localaws.functions.errors import invalid
+from labkit.localaws.services.event_patterns import Pattern, PatternError
 
 FILTER_LIMIT = 5
 _COMPARISONS = ("<", "<=", "=", ">", ">=")
@@ -33,7 +34,16 @@ def well_formed(text: str) -> bool:
         pattern = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return isinstance(pattern, dict) and bool(pattern) and _object(pattern)
+    return isinstance(pattern, dict) and bool(pattern) and _object(pattern) and _readable(text)
+
+
+def _readable(text: str) -> bool:
+    """Whether the engine that will match records by it takes the pattern, too."""
+    try:
+        Pattern(text)
+    except PatternError:
+        return False
+    return True
 
 
 def _object(pattern: Mapping[str, Any]) -> bool:
