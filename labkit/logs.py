@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _PLATFORM = re.compile(r"^(INIT_START|START|END|REPORT|XRAY|INIT_REPORT|EXTENSION)\b")
 _REQUEST = re.compile(r"RequestId: ([0-9a-f-]{36})")
+# S3 puts the resource in quotation marks, which JSON escapes.
+_REFUSAL = re.compile(
+    r'(User: \S+ is not authorized to perform: [\w-]+:\w+)(?:( on resource: )\\*"?([^\s"\\]+))?'
+)
 _MEASURES = {
     "duration_ms": r"\tDuration: ([\d.]+) ms|RequestId: \S+\s+Duration: ([\d.]+) ms",
     "billed_ms": r"Billed Duration: ([\d.]+) ms",
@@ -71,6 +75,13 @@ def lines(lab: Lab, since: datetime | None = None, group: str | None = None) -> 
     found = [_line(event) for page in pages for event in page["events"]]
     # Stable: events of one stream keep the order in which they were written.
     return sorted(found, key=lambda line: line.time)
+
+
+def refusals(lab: Lab, since: datetime | None = None, group: str | None = None) -> list[str]:
+    """What AWS refused the function, in its words (*User: ... is not authorized to perform: ...*),
+    each once, in the order of the log."""
+    found = (_REFUSAL.search(line.text) for line in lines(lab, since, group))
+    return list(dict.fromkeys("".join(match.groups("")) for match in found if match))
 
 
 def frame(lab: Lab, since: datetime | None = None, group: str | None = None) -> pd.DataFrame:

@@ -127,6 +127,26 @@ def messages(lab: Lab, queue: str) -> list[Message]:
     return sorted(found.values(), key=lambda message: message.sent)
 
 
+def effects(lab: Lab, order_id: str, since: datetime | None = None) -> set[str]:
+    """What has happened to one order: stored, streamed, queued, announced, each seen at its place.
+
+    *since* spares reading the stream from its beginning.
+    """
+    told = [
+        one
+        for one in messages(lab, lab.names.queue)
+        if (one.order or {}).get("OrderId") == order_id
+    ]
+    records = stream_records(lab, since)
+    seen = {
+        "stored": bool(items(lab, [order_id])),
+        "streamed": any(record.partition_key == order_id for record in records),
+        "queued": any(message.notification is None for message in told),
+        "announced": any(message.notification is not None for message in told),
+    }
+    return {name for name, there in seen.items() if there}
+
+
 def rejections(lab: Lab) -> list[Rejection]:
     """What lies in the dead-letter queue, oldest first; nothing when there is no such queue yet.
 

@@ -91,19 +91,20 @@ class Sent:
         ]
         mailed = [mail for mail in lab.mailbox.mails() if self.id in mail.body]
         records = reading.stream_records(lab, self.since)
-        return sorted(
+        found = sorted(
             ["stored"] * len(reading.items(lab, [self.id]))
             + ["streamed"] * sum(record.partition_key == self.id for record in records)
             + ["queued"] * sum(message.notification is None for message in told)
             + ["announced"] * sum(message.notification is not None for message in told)
             + ["mailed"] * len(mailed)
         )
+        assert set(found) - {"mailed"} == reading.effects(lab, self.id, self.since)
+        return found
 
     @property
     def refusals(self):
-        """The log lines since then that tell of a refusal."""
-        lines = logs.lines(self.lab, self.since)
-        return [line.text for line in lines if "not authorized to perform" in line.text]
+        """What the log says since then about calls that were refused."""
+        return logs.refusals(self.lab, self.since)
 
 
 def test_the_seeds_policy_is_the_pipelines(lab):
@@ -145,8 +146,8 @@ def test_without_an_action_exactly_its_effect_is_missing(pipeline, action):
         resource = f"{lab.names.bucket_arn}/{sent.key}" if "s3" in action else on(lab)[action]
         assert sent.refusals
         for line in sent.refusals:
-            assert f"not authorized to perform: {written} on resource: " in line
-            assert resource in line and f"no identity-based policy allows the {written}" in line
+            assert line.endswith(f"not authorized to perform: {written} on resource: {resource}")
+            assert f"assumed-role/{lab.names.role}/" in line
         denied = decisions(lab, sent.since, denied=True)
         assert {row[2] for row in denied.rows} == {action}
         # The line is enough to find out what to add, and that is what was taken away.
