@@ -682,6 +682,22 @@ def test_a_stream_made_again_under_its_name_is_read_from_its_start(wiring, watch
     assert result_of(wiring, mapping) == "OK"
 
 
+def test_a_stream_deleted_while_a_batch_is_retried_is_let_go(wiring, watch, stream):
+    function = watch()
+    function.decide = lambda event: FAIL
+    mapping = function.map(stream.arn, **FROM_START)
+    stream.put("a")
+    wiring.settle()
+    wiring.client("kinesis").delete_stream(StreamName=stream.name)
+    wiring.advance(minutes=5)
+    assert result_of(wiring, mapping) == f"PROBLEM: Stream not found: {stream.arn}"
+    count = len(function.events)
+    wiring.advance(hours=1)
+    assert len(function.events) == count
+    due = [name for _, name in wiring.running.control("clock")["due"]]
+    assert not [name for name in due if stream.arn in name]
+
+
 def test_a_role_that_may_not_read_is_told_of_and_asked_again(wiring, watch, stream):
     allowed = {"Effect": "Allow", "Resource": "*", "Action": "kinesis:*"}
     function = watch(policy=[allowed])

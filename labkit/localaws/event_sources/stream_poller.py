@@ -85,10 +85,11 @@ class StreamPoller(Poller):
     def look(self) -> float | None:
         """Take in what ended, read what is new, and invoke with what is complete."""
         moments: list[float] = []
-        for shard in self._shards.values():
-            for lane in shard.lanes:
-                self._take_in(shard, lane)
         try:
+            rules = self._rules()
+            for shard in self._shards.values():
+                for lane in shard.lanes:
+                    self._take_in(shard, lane, rules)
             self._know_shards()
             for shard in list(self._shards.values()):
                 if self._turn_of(shard):
@@ -262,10 +263,10 @@ class StreamPoller(Poller):
                 lane.outcome = outcome
             self.wake()
 
-    def _take_in(self, shard: _Shard, lane: Lane) -> None:
+    def _take_in(self, shard: _Shard, lane: Lane, rules: Rules) -> None:
         """Act on the outcome of the lane's work, if it has one."""
         now = self.aws.clock.now()
-        settled = lane.settle(self.config, self._rules(), now)
+        settled = lane.settle(self.config, rules, now)
         if settled is None:
             return
         work, outcome, verdict, error = settled
