@@ -31,6 +31,8 @@ from labkit.ledger import Ledger
 from labkit.names import Names, suffix_for
 from labkit.prices import Prices
 
+_opened: list[Lab] = []
+
 
 class Lab:
     """One AWS, opened: clients, names, the clock, the mailbox and every call made so far."""
@@ -149,7 +151,13 @@ def open(
         lab = _open_endpoint(which)
     if not quiet:
         say(repr(lab))
+    _opened[:] = [lab]
     return lab
+
+
+def current() -> Lab | None:
+    """The lab that this process opened last, or None: for helpers called without one."""
+    return _opened[0] if _opened else None
 
 
 def _open_local() -> Lab:
