@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from moto.dynamodb.responses import ProjectionExpressionParser, validate_put_has_empty_keys
 
 from labkit.localaws import moto_hooks
 from labkit.localaws.call import AwsError, Call, Forward, Reply, ServiceLayer
 from labkit.localaws.constraints import Rules, check
 from labkit.localaws.protocol import operation_model
-from labkit.localaws.tables import definitions, reading, rules, statements, store, transactions
+from labkit.localaws.tables import (
+    batches,
+    definitions,
+    reading,
+    rules,
+    statements,
+    store,
+    transactions,
+)
 from labkit.localaws.tables.capacity import Usage, read_units, write_usage
 from labkit.localaws.tables.expiry import Expiry
 from labkit.localaws.tables.throughput import Throughput
 from labkit.localaws.tables.values import item_size
 
-BATCH_READ_BYTES = 16 * 1024 * 1024
 # moto's prefix of a few messages about single-item writes.
 _DETECTED = "1 validation error detected: "
 _CHOICES = {
@@ -47,7 +52,7 @@ class DynamoDbLayer(ServiceLayer):
         moto_hooks.align_dynamodb()
         self.throughput = Throughput()
         self.expiry = Expiry(aws)
-        self._tokens = transactions.Tokens()
+        self.tokens = transactions.Tokens()
 
     # -- single items ------------------------------------------------------------------------
 
@@ -83,7 +88,7 @@ class DynamoDbLayer(ServiceLayer):
             return forward()
         params = call.params
         rules.check_key(table, params.get("Key"))
-        with self._lock(call):
+        with self.lock(call):
             now = self.aws.clock.now()
             self.throughput.admit(table, "Read", now)
             reply = forward()
@@ -99,7 +104,7 @@ class DynamoDbLayer(ServiceLayer):
         self, call: Call, forward: Forward, table: Any, key: dict[str, Any], new: Any
     ) -> Reply:
         """moto's answer to a write of one item, once it is admitted, possible and recorded."""
-        with self._lock(call):
+        with self.lock(call):
             now = self.aws.clock.now()
             self.throughput.admit(table, "Write", now)
             before = store.stored(table, key)
@@ -124,6 +129,9 @@ class DynamoDbLayer(ServiceLayer):
                     store.put_back(table, key, before)
                     raise
             if not reply.ok:
+                if call.operation == "UpdateItem" and b"Type mismatch for key" in reply.body:
+                    # The table's own key can't be updated: it is an index's.
+                    raise rules.invalid(transactions.INDEX_KEY_TYPE)
                 if b"ConditionalCheckFailed" in reply.body:
                     if new is not None and item_size(new) > item_size(old or {}):
                         usage = Usage(write_usage(table, old, new).table)
@@ -185,7 +193,7 @@ class DynamoDbLayer(ServiceLayer):
     def _read(self, call: Call, forward: Forward, table: Any, index: Any) -> Reply:
         params = call.params
         strong = bool(params.get("ConsistentRead"))
-        with self._lock(call):
+        with self.lock(call):
             now = self.aws.clock.now()
             of_global = index is not None and index in table.global_indexes
             if of_global:
@@ -208,226 +216,27 @@ class DynamoDbLayer(ServiceLayer):
             self.throughput.charge(table, "Read", usage, now)
         return self._told(call, reply, usage, "Read")
 
-    # -- batches -----------------------------------------------------------------------------
+    # -- batches and transactions ------------------------------------------------------------
 
     def BatchWriteItem(self, call: Call, forward: Forward) -> dict[str, Any]:
         """What found no capacity, to be sent again; what the rest cost."""
-        self._check_choices(call)
-        requests = call.params.get("RequestItems")
-        rules.check_batch_write(requests)
-        tables = {name: store.need_table(call, name) for name in requests}
-        writes = []
-        for name, table in tables.items():
-            mine = [_batch_write(table, name, request) for request in requests[name]]
-            rules.check_distinct(table, [key for _, _, key, _ in mine])
-            writes += mine
-        left: dict[str, list[Any]] = {}
-        usages = {name: Usage() for name in tables}
-        refused = None
-        with self._lock(call):
-            now = self.aws.clock.now()
-            for name, request, key, item in writes:
-                try:
-                    usage = self._batch_one(call, tables[name], key, item, now)
-                except AwsError as problem:
-                    refused = problem
-                    left.setdefault(name, []).append(request)
-                else:
-                    usages[name].add(usage)
-        if refused is not None and sum(map(len, left.values())) == len(writes):
-            raise refused
-        return self._batch_answer(call, usages, "Write", {"UnprocessedItems": left}, left)
-
-    def _batch_one(self, call: Call, table: Any, key: Any, item: Any, now: float) -> Usage:
-        self.throughput.admit(table, "Write", now)
-        before = store.stored(table, key)
-        with store.unrecorded(table), store.motos_errors():
-            if item is None:
-                store.put_back(table, key, None)
-            else:
-                table.put_item({name: transactions.kept(value) for name, value in item.items()})
-        after = store.stored(table, key)
-        usage = write_usage(table, store.attributes(before), store.attributes(after))
-        try:
-            self.throughput.admit(table, "Write", now, usage.global_indexes)
-        except AwsError:
-            store.put_back(table, key, before)
-            raise
-        self.throughput.charge(table, "Write", usage, now)
-        store.record(table, before, after)
-        self.expiry.note(table, store.attributes(after))
-        return usage
+        self.check_choices(call)
+        return batches.write(self, call)
 
     def BatchGetItem(self, call: Call, forward: Forward) -> dict[str, Any]:
         """The items there are, and the keys that found no capacity or no room."""
-        self._check_choices(call)
-        requests = call.params.get("RequestItems")
-        rules.check_batch_get(requests)
-        tables = {}
-        for name, request in requests.items():
-            rules.check_expressions(request, ("ProjectionExpression",))
-            tables[name] = store.need_table(call, name)
-            for key in request["Keys"]:
-                rules.check_key(tables[name], key)
-            rules.check_distinct(tables[name], request["Keys"])
-        found: dict[str, list[Any]] = {name: [] for name in tables}
-        left: dict[str, list[Any]] = {}
-        usages = {name: Usage() for name in tables}
-        refused, size, count = None, 0, 0
-        with self._lock(call):
-            now = self.aws.clock.now()
-            for name, request in requests.items():
-                table, only = tables[name], _projection(request)
-                for key in request["Keys"]:
-                    count += 1
-                    try:
-                        self.throughput.admit(table, "Read", now)
-                    except AwsError as problem:
-                        refused = problem
-                        left.setdefault(name, []).append(key)
-                        continue
-                    item = store.stored(table, key)
-                    item_bytes = 0 if item is None else item_size(item.attrs)
-                    if size + item_bytes > BATCH_READ_BYTES:
-                        left.setdefault(name, []).append(key)
-                        continue
-                    size += item_bytes
-                    strong = bool(request.get("ConsistentRead"))
-                    usage = Usage(read_units(item_bytes, strong=strong))
-                    self.throughput.charge(table, "Read", usage, now)
-                    usages[name].add(usage)
-                    if item is not None:
-                        found[name].append(store.shown(only(item).attrs))
-        if refused is not None and sum(map(len, left.values())) == count:
-            raise refused
-        unprocessed = {name: {**requests[name], "Keys": keys} for name, keys in left.items()}
-        output = {"Responses": found, "UnprocessedKeys": unprocessed}
-        return self._batch_answer(call, usages, "Read", output, left if refused else {})
-
-    def _batch_answer(
-        self,
-        call: Call,
-        usages: Mapping[str, Usage],
-        kind: str,
-        output: dict[str, Any],
-        throttled: Mapping[str, Sequence[Any]],
-    ) -> dict[str, Any]:
-        call.notes["consumed_capacity"] = [
-            usage.metered(name.rpartition("/")[2], kind) for name, usage in usages.items()
-        ]
-        call.notes["throttled"] = {
-            name.rpartition("/")[2]: len(requests) for name, requests in throttled.items()
-        }
-        detail = call.params.get("ReturnConsumedCapacity")
-        if detail in ("TOTAL", "INDEXES"):
-            output["ConsumedCapacity"] = [
-                usage.shown(name, detail) for name, usage in usages.items()
-            ]
-        return output
-
-    # -- transactions ------------------------------------------------------------------------
+        self.check_choices(call)
+        return batches.read(self, call)
 
     def TransactWriteItems(self, call: Call, forward: Forward) -> dict[str, Any]:
         """What it cost; a token that was used for the same request makes it a success again."""
-        self._check_choices(call)
-        actions = transactions.write_actions(call)
-        with self._lock(call):
-            now = self.aws.clock.now()
-            tables = {action.table_name: action.table for action in actions}
-            repeated = self._tokens.repeated(call, now)
-            kind = "Read" if repeated else "Write"
-            try:
-                for table in tables.values():
-                    self.throughput.admit(table, kind, now)
-            except AwsError as problem:
-                raise transactions.cancelled(
-                    [
-                        {"Code": "ProvisionedThroughputExceeded", "Message": problem.message}
-                        if action.table.billing_mode != "PAY_PER_REQUEST"
-                        else {}
-                        for action in actions
-                    ]
-                ) from problem
-            if repeated:
-                usages = self._read_again(actions)
-            else:
-                transactions.apply(call, actions)
-                self._tokens.keep(call, now)
-                usages = {name: Usage() for name in tables}
-                for action in actions:
-                    if action.kind == "ConditionCheck":
-                        found = store.attributes(action.before)
-                        action.usage = Usage(write_usage(action.table, found, found).table)
-                    # Once to prepare and once to commit.
-                    usages[action.table_name].add(action.usage.times(2))
-                    after = store.stored(action.table, action.key)
-                    store.record(action.table, action.before, after)
-                    self.expiry.note(action.table, store.attributes(after))
-            for name, usage in usages.items():
-                self.throughput.charge(tables[name], kind, usage, now)
-        return self._transaction_answer(call, usages, kind, {})
-
-    def _read_again(self, actions: Sequence[transactions.Action]) -> dict[str, Usage]:
-        usages: dict[str, Usage] = {}
-        for action in actions:
-            item = store.stored(action.table, action.key)
-            size = 0 if item is None else item_size(item.attrs)
-            usage = usages.setdefault(action.table_name, Usage())
-            usage.add(Usage(read_units(size, transactional=True)))
-        return usages
+        self.check_choices(call)
+        return batches.transact_write(self, call)
 
     def TransactGetItems(self, call: Call, forward: Forward) -> dict[str, Any]:
         """The items as they all were at one moment."""
-        self._check_choices(call)
-        items = call.params.get("TransactItems")
-        transactions.check_count(items)
-        asked = []
-        for item in items:
-            params = item["Get"]
-            rules.check_expressions(params, ("ProjectionExpression",))
-            only = _projection(params)
-            asked.append((store.need_table(call, params["TableName"]), params, only))
-        problems: list[dict[str, Any]] = []
-        for table, params, _ in asked:
-            try:
-                rules.check_key(table, params.get("Key"))
-                problems.append({})
-            except AwsError as problem:
-                problems.append({"Code": "ValidationError", "Message": problem.message})
-        if any(problems):
-            raise transactions.cancelled(problems)
-        marks = {(id(table), str(sorted(p["Key"].items()))) for table, p, _ in asked}
-        if len(marks) < len(asked):
-            raise rules.invalid(
-                "Transaction request cannot include multiple operations on one item"
-            )
-        usages: dict[str, Usage] = {}
-        responses = []
-        with self._lock(call):
-            now = self.aws.clock.now()
-            for table in {id(table): table for table, _, _ in asked}.values():
-                self.throughput.admit(table, "Read", now)
-            for table, params, only in asked:
-                item = store.stored(table, params["Key"])
-                size = 0 if item is None else item_size(item.attrs)
-                usage = Usage(read_units(size, transactional=True))
-                usages.setdefault(params["TableName"], Usage()).add(usage)
-                self.throughput.charge(table, "Read", usage, now)
-                shown = {} if item is None else store.shown(only(item).attrs)
-                responses.append({"Item": shown} if shown else {})
-        return self._transaction_answer(call, usages, "Read", {"Responses": responses})
-
-    def _transaction_answer(
-        self, call: Call, usages: Mapping[str, Usage], kind: str, output: dict[str, Any]
-    ) -> dict[str, Any]:
-        self._batch_answer(call, usages, kind, output, {})
-        detail = call.params.get("ReturnConsumedCapacity")
-        if detail in ("TOTAL", "INDEXES"):
-            output["ConsumedCapacity"] = [
-                usage.shown(name, detail, split=f"{kind}CapacityUnits")
-                for name, usage in usages.items()
-            ]
-        return output
+        self.check_choices(call)
+        return batches.transact_read(self, call)
 
     # -- tables ------------------------------------------------------------------------------
 
@@ -443,7 +252,7 @@ class DynamoDbLayer(ServiceLayer):
         if table is None:
             raise _no_table(params["TableName"])
         definitions.check_update(table, params)
-        with self._lock(call):
+        with self.lock(call):
             indexes = {index.name for index in table.global_indexes}
             definitions.remember_definitions(table)
             reply = forward()
@@ -477,7 +286,7 @@ class DynamoDbLayer(ServiceLayer):
         for member in ("Table", "TableDescription"):
             if member in answer:
                 table = store.find_table(call, answer[member]["TableName"])
-                with self._lock(call):
+                with self.lock(call):
                     definitions.complete(answer[member], table, status, creating)
         return _rewritten(reply, answer)
 
@@ -487,7 +296,7 @@ class DynamoDbLayer(ServiceLayer):
         table = store.find_table(call)
         if table is None:
             raise _no_table(call.params["TableName"])
-        with self._lock(call):
+        with self.lock(call):
             self.expiry.configure(table, bool(wanted["Enabled"]), wanted["AttributeName"])
         return {"TimeToLiveSpecification": wanted}
 
@@ -513,10 +322,11 @@ class DynamoDbLayer(ServiceLayer):
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _lock(self, call: Call) -> Any:
+    def lock(self, call: Call) -> Any:
+        """The lock around moto's tables of the caller's account."""
         return self.aws.lock("dynamodb", call.account_id)
 
-    def _check_choices(self, call: Call) -> None:
+    def check_choices(self, call: Call) -> None:
         """Refuse what is no value of an enumeration, all of them in one message."""
         params = call.params
         if any(params.get(name, allowed[0]) not in allowed for name, allowed in _CHOICES.items()):
@@ -528,7 +338,7 @@ class DynamoDbLayer(ServiceLayer):
         """The call's table, once what it says of itself is sound; None when there is no table."""
         if "unparsed" in call.notes or "TableName" not in call.params:
             return None
-        self._check_choices(call)
+        self.check_choices(call)
         rules.check_expressions(call.params, expressions, prefix=prefix)
         return store.find_table(call)
 
@@ -570,39 +380,3 @@ def _rewritten(reply: Reply, answer: Mapping[str, Any]) -> Reply:
     body = json.dumps(answer).encode()
     return Reply(reply.status, {**reply.headers, "x-amz-crc32": str(zlib.crc32(body))}, body,
                  reply.call)
-
-
-def _batch_write(
-    table: Any, name: str, request: Mapping[str, Any]
-) -> tuple[str, Mapping[str, Any], dict[str, Any], Mapping[str, Any] | None]:
-    """One request of a batch: table name, the request, the key, the item to put or None."""
-    if request.get("PutRequest"):
-        item = request["PutRequest"].get("Item") or {}
-        rules.check_item(table, item)
-        with store.motos_errors():
-            validate_put_has_empty_keys(
-                {n: v for n, v in item.items() if v in ({"S": ""}, {"B": b""})},
-                table,
-                custom_error_msg="One or more parameter values are not valid. The AttributeValue "
-                "for a key attribute cannot contain an empty string value. Key: {}",
-            )
-        return name, request, rules.key_of(table, item), item
-    key = request["DeleteRequest"].get("Key")
-    rules.check_key(table, key)
-    return name, request, rules.key_of(table, key), None
-
-
-def _projection(params: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """How the items of a read are cut down to what it asks for."""
-    if params.get("AttributesToGet"):
-        paths = [[name] for name in params["AttributesToGet"]]
-    elif params.get("ProjectionExpression") is not None:
-        if params["ProjectionExpression"] == "":
-            raise rules.invalid("Invalid ProjectionExpression: The expression can not be empty;")
-        with store.motos_errors():
-            paths = ProjectionExpressionParser(
-                params["ProjectionExpression"], params.get("ExpressionAttributeNames")
-            ).parse()
-    else:
-        return lambda item: item
-    return lambda item: reading.project(item, paths)

@@ -228,14 +228,14 @@ class _Parser:
     def _not(self) -> str:
         if self._word_is("NOT"):
             known = len(self._equal)
-            text = f"NOT ({self._not()})"
+            text = f"NOT {_grouped(self._not())}"
             del self._equal[known:]
             return text
         if self._peek().text == "(":
             self._at += 1
             text = self._or()
             self._need(")")
-            return f"({text})"
+            return _grouped(text)
         return self._comparison()
 
     def _comparison(self) -> str:
@@ -434,3 +434,15 @@ class _Parser:
     def _need(self, sign: str) -> None:
         if not self._take(sign):
             raise malformed(f"Expected {sign}, found {self._peek().text or 'end of statement'}")
+
+
+def _grouped(text: str) -> str:
+    """A condition in parentheses, once: DynamoDB refuses redundant ones."""
+    depth = 0
+    for place, sign in enumerate(text):
+        depth += (sign == "(") - (sign == ")")
+        if depth == 0:
+            if place == len(text) - 1 and text[0] == "(":
+                return text
+            break
+    return f"({text})"

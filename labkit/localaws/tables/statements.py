@@ -30,7 +30,7 @@ def execute(layer: DynamoDbLayer, call: Call) -> dict[str, Any]:
     """The answer to ExecuteStatement."""
     params = call.params
     statement = partiql.parse(params["Statement"], params.get("Parameters"))
-    with layer.aws.lock("dynamodb", call.account_id):
+    with layer.lock(call):
         if statement.verb == "SELECT":
             output, usage = _select(layer, call, statement, params)
             kind = "Read"
@@ -50,7 +50,7 @@ def execute_batch(layer: DynamoDbLayer, call: Call) -> dict[str, Any]:
         raise rules.invalid("Statements in a batch must be all reads or all writes")
     responses: list[dict[str, Any]] = []
     usages: dict[str, Usage] = {}
-    with layer.aws.lock("dynamodb", call.account_id):
+    with layer.lock(call):
         for one, statement in zip(asked, parsed, strict=True):
             response: dict[str, Any] = {"TableName": statement.table}
             try:
@@ -90,7 +90,7 @@ def execute_transaction(layer: DynamoDbLayer, call: Call) -> dict[str, Any]:
         raise rules.invalid("Statements in a transaction must be all reads or all writes")
     usages: dict[str, Usage] = {}
     responses: list[dict[str, Any]] = []
-    with layer.aws.lock("dynamodb", call.account_id):
+    with layer.lock(call):
         if reads == {True}:
             for one, statement in zip(asked, parsed, strict=True):
                 output, usage = _select(layer, call, statement, {**one, "ConsistentRead": True})
@@ -101,11 +101,7 @@ def execute_transaction(layer: DynamoDbLayer, call: Call) -> dict[str, Any]:
                 _action(call, statement, one)
                 for one, statement in zip(asked, parsed, strict=True)
             ]
-            marks = {(action.table_name, str(sorted(action.key.items()))) for action in actions}
-            if len(marks) < len(actions):
-                raise rules.invalid(
-                    "Transaction request cannot include multiple operations on one item"
-                )
+            transactions.check_distinct(actions)
             try:
                 transactions.apply(call, actions)
             except AwsError as problem:

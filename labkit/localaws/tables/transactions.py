@@ -24,6 +24,9 @@ from labkit.localaws.tables.values import ITEM_BYTES, as_kept, item_size, kind_o
 TOKEN_SECONDS = 600.0
 MOST_ACTIONS = 100
 MOST_BYTES = 4 * 1024 * 1024
+INDEX_KEY_TYPE = (
+    "The update expression attempted to update the secondary index key to unsupported type"
+)
 _KINDS = ("ConditionCheck", "Put", "Delete", "Update")
 
 
@@ -108,7 +111,6 @@ def write_actions(call: Call) -> list[Action]:
         table = store.need_table(call, params["TableName"])
         actions.append(Action(given[0], params, params["TableName"], table, {}))
     size = 0
-    seen = set()
     for action in actions:
         found = action.params.get("Item") if action.kind == "Put" else action.params.get("Key")
         found = found or {}
@@ -121,17 +123,19 @@ def write_actions(call: Call) -> list[Action]:
             action.problem = problem.message
             continue
         action.key = rules.key_of(action.table, found)
-        mark = (id(action.table), json.dumps(action.key, sort_keys=True))
-        if mark in seen:
-            raise rules.invalid(
-                "Transaction request cannot include multiple operations on one item"
-            )
-        seen.add(mark)
         size += item_size(found)
     if size > MOST_BYTES:
         raise rules.invalid("Collection size of all items in a transaction exceeds 4 MB")
     check_actions(actions)
+    check_distinct(actions)
     return actions
+
+
+def check_distinct(actions: Sequence[Action]) -> None:
+    """Refuse two actions on one item."""
+    marks = {(id(one.table), json.dumps(one.key, sort_keys=True)) for one in actions}
+    if len(marks) < len(actions):
+        raise rules.invalid("Transaction request cannot include multiple operations on one item")
 
 
 def check_actions(actions: Sequence[Action]) -> None:
@@ -230,10 +234,10 @@ def _carry_out(call: Call, action: Action) -> dict[str, Any] | None:
         if _syntax(problem.message):
             raise
         return {"Code": "ValidationError", "Message": problem.message}
-    after = store.stored(action.table, action.key)
-    action.usage = write_usage(
-        action.table, store.attributes(action.before), store.attributes(after)
+    before, after = (
+        store.attributes(item) for item in (action.before, store.stored(action.table, action.key))
     )
+    action.usage = write_usage(action.table, before, after)
     return None
 
 
@@ -249,9 +253,7 @@ def check_updated(table: Any, item: Any) -> None:
     if item_size(item.attrs) > ITEM_BYTES:
         raise rules.invalid("Item size to update has exceeded the maximum allowed size")
     if rules.index_key_mismatch(table, item.attrs):
-        raise rules.invalid(
-            "The update expression attempted to update the secondary index key to unsupported type"
-        )
+        raise rules.invalid(INDEX_KEY_TYPE)
 
 
 def _kept(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
