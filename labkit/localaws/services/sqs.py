@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import struct
 import threading
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import moto.backends
 
-from labkit.localaws import queues
-from labkit.localaws.call import AwsError, Call, Forward, Reply, ServiceLayer
+from labkit.localaws import queues, recursion
+from labkit.localaws.call import AwsError, Call, Forward, Reply
 from labkit.localaws.queues import Message, MessageQueue
+from labkit.localaws.services.sqs_messages import each, md5, md5_of_attributes, size, wanted
+from labkit.localaws.services.sqs_moves import MessageMoves
 from labkit.localaws.services.sqs_rules import (
     check_attribute_ranges,
     check_batch,
@@ -31,7 +31,7 @@ from labkit.localaws.services.sqs_rules import (
 PURGE_INTERVAL_SECONDS = 60.0
 
 
-class SqsLayer(ServiceLayer):
+class SqsLayer(MessageMoves):
     """The data plane of SQS, and the checks of its control plane that moto leaves out."""
 
     service = "sqs"
@@ -41,7 +41,6 @@ class SqsLayer(ServiceLayer):
         self._guard = threading.Lock()
         self._messages: dict[str, tuple[float, MessageQueue]] = {}
         self._purged: dict[str, float] = {}
-        self._moves: dict[str, dict[str, Any]] = {}
         self._watchers: dict[str, list[Callable[[], None]]] = {}
 
     # -- for other parts of the local AWS ----------------------------------------------------
@@ -130,14 +129,14 @@ class SqsLayer(ServiceLayer):
         found, _ = self.queue(arn)
         entries = call.params.get("Entries") or []
         check_batch(entries, "SendMessageBatchRequestEntry")
-        size = sum(_size(entry) for entry in entries)
-        if size > found.maximum_message_size:
+        total = sum(size(entry) for entry in entries)
+        if total > found.maximum_message_size:
             raise AwsError(
                 "BatchRequestTooLong",
                 f"Batch requests cannot be longer than {found.maximum_message_size} bytes. "
-                f"You have sent {size} bytes.",
+                f"You have sent {total} bytes.",
             )
-        return _each(entries, lambda entry: self._send(call, arn, entry))
+        return each(entries, lambda entry: self._send(call, arn, entry))
 
     def _send(self, call: Call, arn: str, params: dict[str, Any]) -> dict[str, Any]:
         found, messages = self.queue(arn)
@@ -147,7 +146,7 @@ class SqsLayer(ServiceLayer):
         check_body(body)
         check_message_attributes(attributes)
         assert isinstance(body, str)
-        if _size(params) > found.maximum_message_size:
+        if size(params) > found.maximum_message_size:
             raise AwsError(
                 "InvalidParameterValue",
                 "One or more parameters are invalid. Reason: Message must be shorter than "
@@ -156,12 +155,11 @@ class SqsLayer(ServiceLayer):
         group, deduplication = self._fifo_ids(found, params)
         delay = params.get("DelaySeconds")
         if delay is not None and not 0 <= delay <= 900:
-            raise parameter_error(
-                delay, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900."
-            )
+            raise parameter_error(delay, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900.")
         if found.fifo_queue and delay:
             raise parameter_error(
-                delay, "DelaySeconds",
+                delay,
+                "DelaySeconds",
                 "The request include parameter that is not valid for this queue type.",
             )
         delay = found.delay_seconds if delay is None else delay
@@ -172,13 +170,13 @@ class SqsLayer(ServiceLayer):
                 sender_id=_sender_id(call),
                 sent=now,
                 visible_at=now + delay,
-                system_attributes=params.get("MessageSystemAttributes") or {},
+                system_attributes=_system_attributes(call, params),
                 group_id=group,
                 deduplication_id=deduplication,
             ),
             per_group=found.deduplication_scope == "messageGroup",
         )
-        answer = {"MessageId": message.message_id, "MD5OfMessageBody": _md5(body)}
+        answer = {"MessageId": message.message_id, "MD5OfMessageBody": md5(body)}
         if attributes:
             answer["MD5OfMessageAttributes"] = md5_of_attributes(attributes)
         if params.get("MessageSystemAttributes"):
@@ -195,7 +193,8 @@ class SqsLayer(ServiceLayer):
         if not found.fifo_queue:
             if deduplication is not None:
                 raise parameter_error(
-                    deduplication, "MessageDeduplicationId",
+                    deduplication,
+                    "MessageDeduplicationId",
                     "The request includes a parameter that is not valid for this queue type.",
                 )
             # Standard queues take a group since 2025: it asks for fairness, not for order.
@@ -273,19 +272,19 @@ class SqsLayer(ServiceLayer):
         shown: dict[str, Any] = {
             "MessageId": message.message_id,
             "ReceiptHandle": message.receipt_handle,
-            "MD5OfBody": _md5(message.body),
+            "MD5OfBody": md5(message.body),
             "Body": message.body,
         }
-        wanted = {
+        asked = {
             *(params.get("AttributeNames") or []),
             *(params.get("MessageSystemAttributeNames") or []),
         }
         system = self.describe(message)
-        if "All" not in wanted:
-            system = {name: value for name, value in system.items() if name in wanted}
+        if "All" not in asked:
+            system = {name: value for name, value in system.items() if name in asked}
         if system:
             shown["Attributes"] = system
-        attributes = _wanted(message.attributes, params.get("MessageAttributeNames") or [])
+        attributes = wanted(message.attributes, params.get("MessageAttributeNames") or [])
         if attributes:
             shown["MessageAttributes"] = attributes
             shown["MD5OfMessageAttributes"] = md5_of_attributes(attributes)
@@ -312,7 +311,7 @@ class SqsLayer(ServiceLayer):
         arn = self._arn(call)
         entries = call.params.get("Entries") or []
         check_batch(entries, "DeleteMessageBatchRequestEntry")
-        return _each(entries, lambda entry: self._delete(arn, entry.get("ReceiptHandle", "")))
+        return each(entries, lambda entry: self._delete(arn, entry.get("ReceiptHandle", "")))
 
     def _delete(self, arn: str, handle: str) -> None:
         _, messages = self.queue(arn)
@@ -334,7 +333,7 @@ class SqsLayer(ServiceLayer):
         arn = self._arn(call)
         entries = call.params.get("Entries") or []
         check_batch(entries, "ChangeMessageVisibilityBatchRequestEntry")
-        return _each(entries, lambda entry: self._change_visibility(arn, entry))
+        return each(entries, lambda entry: self._change_visibility(arn, entry))
 
     def _change_visibility(self, arn: str, params: dict[str, Any]) -> None:
         timeout = params.get("VisibilityTimeout", 0)
@@ -366,72 +365,6 @@ class SqsLayer(ServiceLayer):
             )
         self._purged[arn] = now
         messages.purge()
-
-    # -- moving messages back ----------------------------------------------------------------
-
-    def StartMessageMoveTask(self, call: Call, forward: Forward) -> dict[str, Any]:
-        """A task handle; the dead-letter queue's messages go back where they came from."""
-        source_arn = call.params["SourceArn"]
-        destination = call.params.get("DestinationArn")
-        _, messages = self._by_arn(source_arn)
-        if not self._is_dead_letter_queue(source_arn):
-            raise AwsError(
-                "InvalidParameterValue",
-                "Source queue must be configured as a Dead Letter Queue.",
-            )
-        if destination:
-            self._by_arn(destination)
-        now = self.aws.clock.now()
-        waiting = messages.messages()
-        handle = str(uuid.uuid4())
-        moved = 0
-        for message in waiting:
-            target = destination or message.source_arn
-            if not target or message.in_flight:
-                continue
-            _, back = self._by_arn(target)
-            body = message.body
-            back.send(
-                Message(
-                    body=body,
-                    attributes=message.attributes,
-                    sender_id=message.sender_id,
-                    sent=now,
-                    visible_at=now,
-                    message_id=message.message_id,
-                    group_id=message.group_id,
-                    deduplication_id=message.deduplication_id,
-                )
-            )
-            messages.remove(message)
-            moved += 1
-        self._moves[handle] = {
-            "TaskHandle": handle,
-            "Status": "COMPLETED",
-            "SourceArn": source_arn,
-            **({"DestinationArn": destination} if destination else {}),
-            "ApproximateNumberOfMessagesMoved": moved,
-            "ApproximateNumberOfMessagesToMove": len(waiting),
-            "StartedTimestamp": int(now * 1000),
-        }
-        return {"TaskHandle": handle}
-
-    def ListMessageMoveTasks(self, call: Call, forward: Forward) -> dict[str, Any]:
-        """The latest tasks of one source queue, newest first."""
-        source_arn = call.params["SourceArn"]
-        self._by_arn(source_arn)
-        tasks = [t for t in reversed(self._moves.values()) if t["SourceArn"] == source_arn]
-        shown = tasks[: call.params.get("MaxResults") or 1]
-        # A task that has ended has no handle any more.
-        return {"Results": [{k: v for k, v in t.items() if k != "TaskHandle"} for t in shown]}
-
-    def CancelMessageMoveTask(self, call: Call, forward: Forward) -> dict[str, Any]:
-        """Only a running task can be cancelled, and tasks here end before they are answered."""
-        if call.params.get("TaskHandle") not in self._moves:
-            raise AwsError("ResourceNotFoundException", "Task does not exist.", 404)
-        raise AwsError(
-            "InvalidParameterValue", "Only active tasks can be cancelled.",
-        )
 
     # -- the queue itself --------------------------------------------------------------------
 
@@ -470,24 +403,6 @@ class SqsLayer(ServiceLayer):
                 answer["Attributes"][name] = str(value)
         return answer
 
-    def _is_dead_letter_queue(self, arn: str) -> bool:
-        _, _, _, region, account_id, _ = arn.split(":", 5)
-        backend = moto.backends.get_backend("sqs")[account_id][region]
-        return any(
-            (queue.redrive_policy or {}).get("deadLetterTargetArn") == arn
-            for queue in list(backend.queues.values())
-        )
-
-    def _by_arn(self, arn: str) -> tuple[Any, MessageQueue]:
-        try:
-            return self.queue(arn)
-        except (AwsError, ValueError):
-            raise AwsError(
-                "ResourceNotFoundException",
-                "The resource that you specified for the SourceArn parameter doesn't exist.",
-                404,
-            ) from None
-
     def _arn(self, call: Call) -> str:
         url = call.params.get("QueueUrl") or ""
         if not url:
@@ -498,26 +413,6 @@ class SqsLayer(ServiceLayer):
         return f"arn:aws:sqs:{call.region}:{account_id}:{parts[-1]}"
 
 
-def md5_of_attributes(attributes: dict[str, Any]) -> str:
-    """The checksum SQS clients verify, over names, types and values in order of the names."""
-    digest = hashlib.md5(usedforsecurity=False)
-
-    def add(data: bytes) -> None:
-        digest.update(struct.pack("!I", len(data)) + data)
-
-    for name in sorted(attributes):
-        attribute = attributes[name]
-        add(name.encode())
-        add(attribute["DataType"].encode())
-        if attribute.get("StringValue") is not None:
-            digest.update(b"\x01")
-            add(attribute["StringValue"].encode())
-        else:
-            digest.update(b"\x02")
-            add(bytes(attribute.get("BinaryValue") or b""))
-    return digest.hexdigest()
-
-
 def _moto_queue(account_id: str, region: str, name: str) -> Any:
     queue = moto.backends.get_backend("sqs")[account_id][region].queues.get(name)
     if queue is None:
@@ -525,49 +420,17 @@ def _moto_queue(account_id: str, region: str, name: str) -> Any:
     return queue
 
 
+def _system_attributes(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """The message's own, with the trace that the sender's SDK sent along."""
+    given = params.get("MessageSystemAttributes") or {}
+    trace = recursion.carried(call.request.headers.get(recursion.HEADER))
+    if trace is None or "AWSTraceHeader" in given:
+        return given
+    return {**given, "AWSTraceHeader": {"DataType": "String", "StringValue": trace}}
+
+
 def _sender_id(call: Call) -> str:
     return call.notes.get("user_id") or call.principal.name or call.principal.arn
-
-
-def _size(params: dict[str, Any]) -> int:
-    size = len((params.get("MessageBody") or "").encode())
-    for name, attribute in (params.get("MessageAttributes") or {}).items():
-        value = attribute.get("StringValue")
-        data = value.encode() if value is not None else bytes(attribute.get("BinaryValue") or b"")
-        size += len(name.encode()) + len(attribute.get("DataType", "")) + len(data)
-    return size
-
-
-def _wanted(attributes: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    if "All" in names or ".*" in names:
-        return attributes
-    prefixes = tuple(name[:-2] for name in names if name.endswith(".*"))
-    return {
-        name: value
-        for name, value in attributes.items()
-        if name in names or (prefixes and name.startswith(prefixes))
-    }
-
-
-def _each(entries: list[dict[str, Any]], work: Any) -> dict[str, Any]:
-    done: list[dict[str, Any]] = []
-    failed: list[dict[str, Any]] = []
-    for entry in entries:
-        try:
-            done.append({"Id": entry["Id"], **(work(entry) or {})})
-        except AwsError as error:
-            failed.append(
-                {
-                    "Id": entry["Id"],
-                    "SenderFault": error.status < 500,
-                    "Code": error.code,
-                    "Message": error.message,
-                }
-            )
-    answer: dict[str, Any] = {"Successful": done}
-    if failed:
-        answer["Failed"] = failed
-    return answer
 
 
 def _check_visibility(timeout: int) -> None:
@@ -579,10 +442,7 @@ def _check_visibility(timeout: int) -> None:
 
 def _invalid_handle(handle: str) -> AwsError:
     return AwsError(
-        "ReceiptHandleIsInvalid", f'The input receipt handle "{handle}" is not a valid receipt handle.', 404
+        "ReceiptHandleIsInvalid",
+        f'The input receipt handle "{handle}" is not a valid receipt handle.',
+        404,
     )
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
