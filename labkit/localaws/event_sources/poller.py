@@ -7,7 +7,6 @@ and the look around happens as counted background work.
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import uuid
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from labkit.localaws.call import AwsError, Principal
 from labkit.localaws.clock import Timer
 from labkit.localaws.event_sources.records import payload_of
 from labkit.localaws.functions.mappings import Mapping
+from labkit.localaws.recursion import run_again
 from labkit.localaws.runtime.result import InvocationResult
 from labkit.localaws.runtime.version import FunctionVersion
 
@@ -130,19 +130,22 @@ class Poller:
         region = self.mapping.source_arn.split(":")[3] or None
         return self.aws.client(service, principal=self.principal(target), region=region)
 
-    def invoke(self, target: Target, event: dict[str, Any]) -> tuple[str, InvocationResult]:
+    def invoke(
+        self, target: Target, event: dict[str, Any], trace_id: str | None = None
+    ) -> tuple[str, InvocationResult]:
         """Invoke the function and return the request id and the result.
 
         Raises AwsError when the function could not be invoked (throttled, for one).
         """
         request_id = str(uuid.uuid4())
-        root = f"1-{int(self.aws.clock.now()):08x}-{secrets.token_hex(12)}"
+        if trace_id is None:
+            trace_id, _ = run_again(None, target.version.arn, self.aws.clock.now())
         result = self.aws.invocations.invoke(
             target.version,
             payload_of(event),
             request_id=request_id,
             invoked_arn=target.invoked_arn,
-            trace_id=f"Root={root};Parent={secrets.token_hex(8)};Sampled=0",
+            trace_id=trace_id,
         )
         return request_id, result
 

@@ -20,6 +20,7 @@ from labkit.localaws.event_sources.poller import PAYLOAD_BYTES, Poller, Target, 
 from labkit.localaws.event_sources.records import payload_of, sqs_record
 from labkit.localaws.event_sources.responses import failed_items
 from labkit.localaws.functions.mappings import Mapping
+from labkit.localaws.recursion import MOST_RUNS, run_again
 from labkit.localaws.runtime.result import InvocationResult
 
 if TYPE_CHECKING:
@@ -211,8 +212,11 @@ class QueuePoller(Poller):
             if batch.refusals and not self.running:
                 return
             target = self.target()
+            trace_id = self._break_loops(batch, target)
+            if not batch.records:
+                return
             try:
-                _, result = self.invoke(target, {"Records": batch.records})
+                _, result = self.invoke(target, {"Records": batch.records}, trace_id)
             except AwsError as refusal:
                 retry_at = self._refused(batch, refusal)
                 return
@@ -228,6 +232,36 @@ class QueuePoller(Poller):
                 with self._guard:
                     self._busy -= 1
                 self.wake()
+
+    def _break_loops(self, batch: _Batch, target: Target) -> str:
+        """Take out of *batch* what the function keeps sending itself; the trace of the rest.
+
+        What is taken out becomes visible again, until the queue's redrive policy moves it.
+        """
+        version, now = target.version, self.aws.clock.now()
+        allowed = self.aws.functions.recursive_loop(version.account_id, version.region, version.arn)
+        longest, runs = run_again(None, version.arn, now)
+        kept: list[dict[str, Any]] = []
+        for record in batch.records:
+            trace = record["attributes"].get("AWSTraceHeader")
+            header, run = run_again(trace, version.arn, now) if trace else (longest, 1)
+            if run > MOST_RUNS and allowed == "Terminate":
+                continue
+            kept.append(record)
+            if run > runs or (trace and run == runs):
+                longest, runs = header, run
+        dropped = len(batch.records) - len(kept)
+        if dropped:
+            self.aws.telemetry.function_metric(
+                "RecursiveInvocationsDropped",
+                version.function_name,
+                float(dropped),
+                account_id=version.account_id,
+                region=version.region,
+            )
+            self.count("DroppedEventCount", dropped)
+            batch.records = kept
+        return longest
 
     def _refused(self, batch: _Batch, refusal: AwsError) -> float | None:
         """When to try a throttled batch again; None once its messages will be visible by then."""
