@@ -111,9 +111,9 @@ def test_resources_match_segment_by_segment(parts, text):
     "pattern", ["*" * 5000, "*a" * 5000 + "b", "?*" * 5000, "*a?" * 3000 + "b"]
 )
 def test_no_pattern_hangs(pattern):
-    text = "a" * 20_000
-    started = time.perf_counter()
+    text = "a" * 8_000
+    started = time.process_time()
     for source in (pattern, "arn:aws:x*y:" + pattern):
         resource_pattern(source, variables=True).matches("arn:aws:xy:" + text, resolve)
         Glob(tokenize(source, variables=True)).matches(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -30,6 +30,7 @@ from labkit.localaws.iam.evaluation import (
 )
 from labkit.localaws.iam.explain import Journal
 from labkit.localaws.iam.facts import StateFacts
+from labkit.localaws.iam.public_access import Blocks, is_public
 from labkit.localaws.iam.requests import (
     RequestContext,
     asks_of,
@@ -129,8 +130,25 @@ class Identity:
     ) -> Decision:
         request, policies = self._request(call, subject, ask, context)
         decision = self._granted(request, decide(request, policies))
+        if decision.allowed and call.service == "s3" and self._is_restricted(subject, ask):
+            decision = Decision(IMPLICIT_DENY, RESOURCE)
         self.journal.record(call, request, policies, decision)
         return decision
+
+    def _is_restricted(self, subject: Subject, ask: Ask) -> bool:
+        """Whether Block Public Access keeps strangers out of a bucket with a public policy."""
+        if subject.caller.kind == "service" or not ask.action.startswith("s3:"):
+            return False
+        owner = self.resource_policies.owner(ask.resource)
+        if not owner or owner == subject.caller.account:
+            return False
+        bucket = self.facts.bucket(ask.resource.split(":", 5)[5].split("/", 1)[0])
+        policy = self.resource_policies.policy_set(ask.policy_of or ask.resource)
+        return (
+            Blocks.of(bucket).restrict_buckets
+            and policy is not None
+            and any(is_public(each.policy) for each in policy.attached)
+        )
 
     def _granted(self, request: Request, decision: Decision) -> Decision:
         """*decision*, unless a KMS grant allows what no policy does."""

@@ -24,7 +24,7 @@ INLINE_LIMITS = {"user": 2048, "group": 5120, "role": 10240}
 
 _SYNTAX = "Syntax errors in policy."
 _LEGACY = "The policy failed legacy parsing"
-_ELEMENTS = {
+ELEMENTS = {
     "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource",
     "NotResource", "Condition",
 }  # fmt: skip
@@ -38,7 +38,7 @@ _IAM_PATHS = (
     "server-certificate/", "policy/", "sms-mfa/", "saml-provider/", "oidc-provider/", "report/",
     "access-report/",
 )  # fmt: skip
-_SERVICE = re.compile(r"[a-z0-9][a-z0-9.-]*\.(amazonaws\.com(\.cn)?|amazon\.com|aws\.internal)")
+SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*\.(amazonaws\.com(\.cn)?|amazon\.com|aws\.internal)")
 
 
 class _DuplicateKey(ValueError):
@@ -68,7 +68,7 @@ def problem(text: str, kind: str) -> str | None:
             return _SYNTAX
     if kind == MANAGED and document.get("Version") != LATEST:
         return f"Policy document must be version {LATEST} or greater."
-    for check in (_legacy_problem, _sid_problem, _missing_actions, _resource_problem,
+    for check in (_legacy_problem, sid_problem, _missing_actions, _resource_problem,
                   _action_problem, _missing_resources, _principal_problem):  # fmt: skip
         message = check(statements)
         if message:
@@ -104,7 +104,7 @@ def _top_is_sound(document: Mapping[str, Any]) -> bool:
 
 def _is_sound(statement: Any) -> bool:
     """Whether a statement has the elements of the grammar, each of the right type."""
-    if not isinstance(statement, dict) or not set(statement) <= _ELEMENTS:
+    if not isinstance(statement, dict) or not set(statement) <= ELEMENTS:
         return False
     if ("Action" in statement and "NotAction" in statement) or (
         "Resource" in statement and "NotResource" in statement
@@ -121,10 +121,11 @@ def _is_sound(statement: Any) -> bool:
             isinstance(value, list) and all(isinstance(entry, str) for entry in value)
         ):
             return False
-    return _conditions_are_sound(statement)
+    return conditions_are_sound(statement)
 
 
-def _conditions_are_sound(statement: Mapping[str, Any]) -> bool:
+def conditions_are_sound(statement: Mapping[str, Any]) -> bool:
+    """Whether the Condition block of a statement is one."""
     if "Condition" not in statement:
         return True
     block = statement["Condition"]
@@ -158,7 +159,7 @@ def _legacy_problem(statements: list[Any]) -> str | None:
                 Condition(operator, key, values)
             except ConditionSyntax:
                 return _LEGACY
-        for resource in _values(statement, "Resource", "NotResource"):
+        for resource in entries_of(statement, "Resource", "NotResource"):
             if resource.startswith("arn:") and resource.count(":") < 5 and "::" in resource:
                 return _LEGACY
             if resource.count(":") >= 2 and resource.split(":")[2] == "":
@@ -166,7 +167,8 @@ def _legacy_problem(statements: list[Any]) -> str | None:
     return None
 
 
-def _sid_problem(statements: list[Any]) -> str | None:
+def sid_problem(statements: list[Any]) -> str | None:
+    """IAM's sentence when two statements have the same id."""
     sids = [statement["Sid"] for statement in statements if statement.get("Sid")]
     if len(set(sids)) != len(sids):
         return "Statement IDs (SID) in a single policy must be unique."
@@ -174,13 +176,13 @@ def _sid_problem(statements: list[Any]) -> str | None:
 
 
 def _missing_actions(statements: list[Any]) -> str | None:
-    if all(_values(statement, "Action", "NotAction") for statement in statements):
+    if all(entries_of(statement, "Action", "NotAction") for statement in statements):
         return None
     return "Policy statement must contain actions."
 
 
 def _missing_resources(statements: list[Any]) -> str | None:
-    if all(_values(statement, "Resource", "NotResource") for statement in statements):
+    if all(entries_of(statement, "Resource", "NotResource") for statement in statements):
         return None
     return "Policy statement must contain resources."
 
@@ -193,7 +195,7 @@ def _principal_problem(statements: list[Any]) -> str | None:
 
 def _action_problem(statements: list[Any]) -> str | None:
     for statement in statements:
-        for action in _values(statement, "Action", "NotAction"):
+        for action in entries_of(statement, "Action", "NotAction"):
             if action == "*":
                 continue
             vendor, colon, rest = action.partition(":")
@@ -208,7 +210,7 @@ def _action_problem(statements: list[Any]) -> str | None:
 
 def _resource_problem(statements: list[Any]) -> str | None:
     for statement in statements:
-        for resource in _values(statement, "Resource", "NotResource"):
+        for resource in entries_of(statement, "Resource", "NotResource"):
             message = _arn_problem(resource)
             if message:
                 return message
@@ -244,7 +246,8 @@ def _arn_problem(resource: str) -> str | None:
     return None
 
 
-def _values(statement: Mapping[str, Any], *names: str) -> list[str]:
+def entries_of(statement: Mapping[str, Any], *names: str) -> list[str]:
+    """The entries of the first element of these names that a statement has."""
     for name in names:
         if name in statement:
             value = statement[name]
@@ -271,7 +274,7 @@ def _trust_problem(text: str) -> str | None:
         message = _trust_statement_problem(statement)
         if message:
             return message
-    if _sid_problem(statements):
+    if sid_problem(statements):
         return "The Statement Ids in the policy are not unique"
     return None
 
@@ -280,7 +283,7 @@ def _trust_statement_problem(statement: Any) -> str | None:
     if not isinstance(statement, dict):
         return "Syntax error in policy."
     for name in statement:
-        if name not in _ELEMENTS:
+        if name not in ELEMENTS:
             return f"Unknown field {name}"
     effect = statement.get("Effect")
     if effect is None:
@@ -301,7 +304,7 @@ def _trust_statement_problem(statement: Any) -> str | None:
             Condition(operator, key, values)
         except ConditionSyntax:
             return "Syntax error in policy."
-    actions = _values(statement, "Action", "NotAction")
+    actions = entries_of(statement, "Action", "NotAction")
     if not actions:
         return "Missing required field Action"
     if any(not action.lower().startswith("sts:") for action in actions):
@@ -329,9 +332,9 @@ def _trust_principal_problem(statement: Mapping[str, Any]) -> str | None:
         for name in names if isinstance(names, list) else [names]:
             if not isinstance(name, str):
                 return "Syntax error in policy."
-            if kind == "Service" and not _SERVICE.fullmatch(name):
+            if kind == "Service" and not SERVICE_NAME.fullmatch(name):
                 return f'Invalid principal in policy: "SERVICE":"{name}"'
-            if kind == "AWS" and not _is_aws_principal(name):
+            if kind == "AWS" and not is_aws_principal(name):
                 return f'Invalid principal in policy: "AWS":"{name}"'
     return None
 
@@ -342,7 +345,8 @@ _AWS_PRINCIPAL = re.compile(
 )
 
 
-def _is_aws_principal(name: str) -> bool:
+def is_aws_principal(name: str) -> bool:
+    """Whether *name* can stand for an AWS principal: an account, identity, session or star."""
     # A star stands for everybody or for nothing: never for a part of an ARN.
     return bool(_AWS_PRINCIPAL.fullmatch(name)) and (name == "*" or "*" not in name)
 

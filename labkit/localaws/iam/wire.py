@@ -64,4 +64,3 @@ def _ambiguous() -> AwsError:
         "The query string contains a syntax error: a parameter is given more than once.",
         400,
     )
-

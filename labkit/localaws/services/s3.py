@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labkit.localaws import moto_hooks, protocol
-from labkit.localaws.call import AwsError, Call, Forward, Reply, ServiceLayer
+from labkit.localaws.call import AwsError, Call, Forward, Reply
 from labkit.localaws.services import s3_lifecycle_rules, s3_notifications
+from labkit.localaws.services.s3_access import S3Access
 from labkit.localaws.services.s3_delivery import Notifier
 from labkit.localaws.services.s3_events import owner_principal_id
 from labkit.localaws.services.s3_lifecycle import DEFAULT_MINIMUM, Lifecycles
@@ -31,7 +32,7 @@ _PAGE_KEYS = 1000
 _CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
 
 
-class S3Layer(ServiceLayer):
+class S3Layer(S3Access):
     """S3's part of the front door."""
 
     service = "s3"
@@ -47,6 +48,7 @@ class S3Layer(ServiceLayer):
         method = super().handler(operation)
 
         def answer(call: Call, forward: Forward) -> Any:
+            self.check_access(call)
             result = method(call, forward) if method is not None else forward()
             if isinstance(result, Reply):
                 if operation in _SHOW_EXPIRATION and result.ok:
