@@ -16,7 +16,7 @@ EXCEEDED = "ProvisionedThroughputExceededException"
 def test_sizes_count_names_and_values():
     assert item_size({"pk": {"S": "abc"}, "n": {"N": "1"}}) == 5 + 3
     assert item_size({"é": {"S": "ü"}}) == 4
-    assert item_size({"b": {"B": b"12345"}}) == item_size({"b": {"B": "MTIzNDU="}}) == 6
+    assert item_size({"b": {"B": b"12345"}}) == 6
     assert item_size({"x": {"BOOL": True}, "y": {"NULL": True}}) == 4
     assert item_size({"l": {"L": [{"S": "ab"}, {"S": "c"}]}}) == 1 + 3 + 2 + 3
     assert item_size({"m": {"M": {"k": {"S": "v"}}}}) == 1 + 3 + 3

@@ -303,3 +303,58 @@ def test_states_protection_and_updates(tables):  # noqa: F811
         "ResourceNotFoundException",
         f"Requested resource not found: Table: {name} not found",
     )
+
+
+def test_requests_that_say_nothing_sensible(tables):  # noqa: F811
+    db, name = tables.client, tables.make()
+    one = "1 validation error detected: Value {} at '{}' failed to satisfy constraint: Member must {}"
+    assert invalid(db.put_item, Item=item(pk="a")) == one.format("null", "tableName", "not be null")
+    assert invalid(db.get_item, TableName="a table", Key=item(pk="a")) == one.format(
+        "'a table'", "tableName", "satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
+    )
+    assert invalid(db.scan, TableName=name, Limit=0) == one.format(
+        "'0'", "limit", "have value greater than or equal to 1"
+    )
+    undefined = "An expression attribute {} used in {} is not defined; attribute {}"
+    assert invalid(db.scan, TableName=name, FilterExpression="#x = #y") == (
+        "Invalid FilterExpression: "
+        + undefined.format("name", "the document path", "name: #x")
+    )
+    put_if = {"TableName": name, "Item": item(pk="a"), "ConditionExpression": "pk = :x"}
+    assert invalid(db.put_item, **put_if) == (
+        "Invalid ConditionExpression: " + undefined.format("value", "expression", "value: :x")
+    )
+    assert invalid(db.put_item, **put_if, Expected={"pk": {"Exists": False}}) == (
+        "Can not use both expression and non-expression parameters in the same request: "
+        "Non-expression parameters: {Expected} Expression parameters: {ConditionExpression}"
+    )
+    asked = {"TableName": name, "Key": item(pk="a")}
+    assert invalid(db.get_item, **asked, ProjectionExpression="!!x") == (
+        'Invalid ProjectionExpression: Syntax error; token: "!", near: "!!"'
+    )
+    assert invalid(
+        db.query,
+        TableName=name,
+        KeyConditionExpression="pk = :a",
+        ExpressionAttributeValues=item(**{":a": 1}),
+    ) == f"{PREFIX}Condition parameter type does not match schema type"
+
+
+def test_binary_keys_and_values_are_found_again(tables):  # noqa: F811
+    db, name = tables.client, tables.make("pk", "pk:B")
+    new = {"pk": {"B": b"\x00k"}, "b": {"B": b"x" * 5000}, "l": {"L": [{"B": b"z"}]}}
+    key = {"TableName": name, "Key": {"pk": new["pk"]}}
+    db.transact_write_items(TransactItems=[{"Put": {"TableName": name, "Item": new}}])
+    assert db.get_item(**key)["Item"] == new
+    assert tables.units(db.get_item, **key) == 1.0
+    condition = {
+        "ConditionExpression": "b <> :b",
+        "ExpressionAttributeValues": {":b": new["b"]},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    with pytest.raises(db.exceptions.TransactionCanceledException) as caught:
+        db.transact_write_items(TransactItems=[{"Delete": key | condition}])
+    [reason] = caught.value.response["CancellationReasons"]
+    assert reason["Item"] == new
+    db.batch_write_item(RequestItems={name: [{"DeleteRequest": {"Key": key["Key"]}}]})
+    assert "Item" not in db.get_item(**key)

@@ -329,16 +329,21 @@ class DynamoDbLayer(ServiceLayer):
     def check_choices(self, call: Call) -> None:
         """Refuse what is no value of an enumeration, all of them in one message."""
         params = call.params
-        if any(params.get(name, allowed[0]) not in allowed for name, allowed in _CHOICES.items()):
+        limit = params.get("Limit")
+        if (limit is not None and limit < 1) or any(
+            params.get(name, allowed[0]) not in allowed for name, allowed in _CHOICES.items()
+        ):
             model = operation_model("dynamodb", call.operation)
             assert model is not None
             check(model.input_shape, params, _RULES)
 
     def _checked(self, call: Call, expressions: Sequence[str], *, prefix: str = "") -> Any:
         """The call's table, once what it says of itself is sound; None when there is no table."""
-        if "unparsed" in call.notes or "TableName" not in call.params:
+        if "unparsed" in call.notes:
             return None
+        rules.check_table_name(call.params.get("TableName"))
         self.check_choices(call)
+        rules.check_mixture(call.params, expressions)
         rules.check_expressions(call.params, expressions, prefix=prefix)
         return store.find_table(call)
 

@@ -184,7 +184,7 @@ def _write_one(
         if item is None:
             store.put_back(table, key, None)
         else:
-            table.put_item({name: transactions.kept(value) for name, value in item.items()})
+            table.put_item(dict(item))
     after = store.stored(table, key)
     usage = write_usage(table, store.attributes(before), store.attributes(after))
     try:

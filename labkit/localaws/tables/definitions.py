@@ -6,7 +6,6 @@ Developer Guide, "Service, account, and table quotas".
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,12 +14,11 @@ from labkit.localaws.call import AwsError
 from labkit.localaws.constraints import violation
 from labkit.localaws.tables import store
 from labkit.localaws.tables.capacity import entry
-from labkit.localaws.tables.rules import invalid
+from labkit.localaws.tables.rules import check_table_name, invalid
 from labkit.localaws.tables.values import item_size
 
 MOST_LOCAL_INDEXES, MOST_GLOBAL_INDEXES = 5, 20
 _PREFIX = "One or more parameter values were invalid: "
-_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
 
 
 def check_new(params: Mapping[str, Any]) -> None:
@@ -28,8 +26,10 @@ def check_new(params: Mapping[str, Any]) -> None:
     name = params.get("TableName")
     if name is None:
         raise invalid("The parameter 'TableName' is required but was not present in the request")
-    if not name.startswith("arn:"):
-        _check_name(name)
+    check_table_name(name)
+    if len(name) < 3:
+        wording = "Member must have length greater than or equal to 3"
+        raise invalid(f"1 validation error detected: {violation(name, 'tableName', wording)}")
     keys = params.get("KeySchema") or []
     definitions = params.get("AttributeDefinitions") or []
     if not keys or len(keys) > 2 or any(key.get("KeyType") not in ("HASH", "RANGE") for key in keys):
@@ -212,18 +212,6 @@ def _count(counted: dict[str, tuple[int, int]], name: str, size: int) -> None:
 
 def _made(described: Mapping[str, Any]) -> Any:
     return described.get("CreationDateTime", 0)
-
-
-def _check_name(name: str) -> None:
-    wording = None
-    if len(name) < 3:
-        wording = "Member must have length greater than or equal to 3"
-    elif len(name) > 255:
-        wording = "Member must have length less than or equal to 255"
-    elif not _NAME.fullmatch(name):
-        wording = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
-    if wording:
-        raise invalid(f"1 validation error detected: {violation(name, 'tableName', wording)}")
 
 
 def _check_kinds(definitions: Sequence[Mapping[str, Any]]) -> None:

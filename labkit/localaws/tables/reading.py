@@ -63,6 +63,7 @@ def query(
     """The items of one partition that match, what was counted, and where the page ended."""
     index = _index(self, index_name, consistent_read)
     keys = list(hash_key_conditions or ())
+    _check_types(self, keys, range_key_conditions or ())
     if index is None:
         partition = self.items.get(hash_key) if hash_key is not None else None
         if partition is None:
@@ -77,12 +78,7 @@ def query(
         )
     for name, comparison, values in range_key_conditions or ():
         matches = _comparison(comparison, [comparable(value) for value in values])
-        kind = kind_of(values[0])[0] if values else ""
-        found = [
-            item
-            for item in found
-            if item.attrs[name].type == kind and matches(comparable(item.attrs[name]))
-        ]
+        found = [item for item in found if matches(comparable(item.attrs[name]))]
     order = _order_in_partition(self, index)
     ordered = sorted(found, key=lambda item: order(item.attrs), reverse=scan_index_forward is False)
     if exclusive_start_key:
@@ -215,6 +211,20 @@ def _index(table: Any, name: str | None, consistent: bool) -> Any:
             "Consistent reads are not supported on global secondary indexes"
         )
     return index
+
+
+def _check_types(
+    table: Any,
+    keys: Iterable[tuple[str, Any]],
+    ranges: Iterable[tuple[str, str, Sequence[Any]]],
+) -> None:
+    declared = {one["AttributeName"]: one["AttributeType"] for one in table.attr}
+    given = [*keys, *((name, value) for name, _, values in ranges for value in values)]
+    if any(kind_of(value)[0] != declared[name] for name, value in given):
+        raise MockValidationException(
+            "One or more parameter values were invalid: Condition parameter type does not match "
+            "schema type"
+        )
 
 
 def _entries(table: Any, index: Any) -> Iterable[Item]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from labkit.localaws.call import AwsError
+from labkit.localaws.constraints import violation
 from labkit.localaws.tables.capacity import projected
 from labkit.localaws.tables.values import (
     ITEM_BYTES,
@@ -27,6 +28,16 @@ _PATH = re.compile(r"(?<![\w.#:])(#?[A-Za-z_]\w*+)(?!\s*\()")
 _WORDS = frozenset("AND OR NOT IN BETWEEN SET REMOVE ADD DELETE".split())
 # Single-item writes and newer front ends put this before a few messages, as moto does.
 _DETECTED = "1 validation error detected: "
+_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
+_LEGACY = (
+    "AttributesToGet",
+    "AttributeUpdates",
+    "Expected",
+    "QueryFilter",
+    "ScanFilter",
+    "ConditionalOperator",
+    "KeyConditions",
+)
 HASH_KEY_BYTES, RANGE_KEY_BYTES = 2048, 1024
 
 
@@ -151,6 +162,7 @@ def check_expressions(
     """Refuse names and values that no expression uses, or that come without an expression."""
     names = params.get("ExpressionAttributeNames")
     values = params.get("ExpressionAttributeValues")
+    _check_defined(params, expressions)
     if names is None and values is None:
         return
     texts = [params[name] for name in expressions if params.get(name) is not None]
@@ -186,6 +198,69 @@ def check_expressions(
                 f"{prefix}Value provided in ExpressionAttribute{what} unused in expressions: "
                 f"keys: {{{', '.join(unused)}}}"
             )
+
+
+def _check_defined(params: Mapping[str, Any], expressions: Sequence[str]) -> None:
+    """Refuse placeholders that stand for nothing, and what is no projection."""
+    names = params.get("ExpressionAttributeNames") or {}
+    values = params.get("ExpressionAttributeValues") or {}
+    for expression in expressions:
+        text = params.get(expression)
+        if not text:
+            continue
+        if expression == "ProjectionExpression":
+            _check_projection(text)
+        # moto's own parser of updates tells what else is wrong with them first.
+        for token in _TOKEN.findall(text) if expression != "UpdateExpression" else ():
+            if token[0] == "#" and token not in names:
+                raise invalid(
+                    f"Invalid {expression}: An expression attribute name used in the document path "
+                    f"is not defined; attribute name: {token}"
+                )
+            if token[0] == ":" and token not in values:
+                raise invalid(
+                    f"Invalid {expression}: An expression attribute value used in expression is "
+                    f"not defined; attribute value: {token}"
+                )
+
+
+def _check_projection(text: str) -> None:
+    tokens = re.findall(r"[#\w]+|\S", text, re.ASCII)
+    for place, token in enumerate(tokens):
+        if not re.fullmatch(r"#?\w+|[.,\[\]]", token, re.ASCII):
+            near = "".join(tokens[max(place - 1, 0) : place + 2])
+            raise invalid(
+                f'Invalid ProjectionExpression: Syntax error; token: "{token}", near: "{near}"'
+            )
+
+
+def check_mixture(params: Mapping[str, Any], expressions: Sequence[str]) -> None:
+    """Refuse expressions besides the parameters that expressions have replaced."""
+    used = [name for name in expressions if params.get(name) is not None]
+    legacy = [name for name in _LEGACY if params.get(name)]
+    if used and legacy:
+        raise invalid(
+            "Can not use both expression and non-expression parameters in the same request: "
+            f"Non-expression parameters: {{{', '.join(legacy)}}} "
+            f"Expression parameters: {{{', '.join(used)}}}"
+        )
+
+
+def check_table_name(name: str | None) -> None:
+    """Refuse what is no table's name; ARNs are left to who looks for the table."""
+    wording = None
+    if name is None:
+        wording = "Member must not be null"
+    elif not name:
+        wording = "Member must have length greater than or equal to 1"
+    elif name.startswith("arn:"):
+        return
+    elif len(name) > 255:
+        wording = "Member must have length less than or equal to 255"
+    elif not _NAME.fullmatch(name):
+        wording = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
+    if wording:
+        raise invalid(_DETECTED + violation(name, "tableName", wording))
 
 
 def attributes_in(expression: str | None, names: Mapping[str, str] | None) -> list[str]:

@@ -135,13 +135,12 @@ def _select(
     else:
         layer.throughput.admit(table, "Read", now)
     keys = table.table_key_attrs if index is None else index.schema_key_attrs
-    equal = {name: transactions.kept(value) for name, value in statement.where.equal.items()}
+    equal = statement.where.equal
     start = _position(params.get("NextToken"))
-    values = {name: transactions.kept(value) for name, value in statement.values.items()}
     with store.motos_errors():
         condition = None
         if statement.where.text:
-            condition = get_filter_expression(statement.where.text, statement.names, values)
+            condition = get_filter_expression(statement.where.text, statement.names, statement.values)
         reading.READ.reset()
         name = None if index is None else index.name
         paths = statement.paths
@@ -202,7 +201,8 @@ def _position(token: str | None) -> dict[str, Any] | None:
     except ValueError:
         raise rules.invalid("Invalid NextToken") from None
     return {
-        name: {"B": value["B"]["base64"]} if "B" in value else value for name, value in key.items()
+        name: {"B": base64.b64decode(value["B"]["base64"])} if "B" in value else value
+        for name, value in key.items()
     }
 
 

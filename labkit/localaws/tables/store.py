@@ -7,6 +7,7 @@ then either recorded or undone. Callers hold the lock around moto's tables.
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from collections.abc import Iterator, Mapping
@@ -107,6 +108,17 @@ def record(table: Any, old: Any, new: Any) -> None:
 def shown(found: Mapping[str, Any] | None) -> dict[str, Any]:
     """moto's attributes as the API's output has them."""
     return dynamo_to_dict(dict(found or {}))
+
+
+def written(value: Any) -> Any:
+    """moto's attributes or one value as JSON has them: bytes in base64."""
+    if isinstance(value, DynamoType):
+        return {value.type: written(value.value)}
+    if isinstance(value, Mapping):
+        return {name: written(inner) for name, inner in value.items()}
+    if isinstance(value, list | set | tuple):
+        return [written(inner) for inner in value]
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 @contextmanager

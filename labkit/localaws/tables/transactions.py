@@ -19,7 +19,7 @@ from labkit.localaws.call import AwsError, Call
 from labkit.localaws.constraints import java
 from labkit.localaws.tables import rules, store
 from labkit.localaws.tables.capacity import Usage, write_usage
-from labkit.localaws.tables.values import ITEM_BYTES, as_kept, item_size, kind_of
+from labkit.localaws.tables.values import ITEM_BYTES, item_size
 
 TOKEN_SECONDS = 600.0
 MOST_ACTIONS = 100
@@ -133,7 +133,7 @@ def write_actions(call: Call) -> list[Action]:
 
 def check_distinct(actions: Sequence[Action]) -> None:
     """Refuse two actions on one item."""
-    marks = {(id(one.table), json.dumps(one.key, sort_keys=True)) for one in actions}
+    marks = {(id(one.table), str(sorted(one.key.items()))) for one in actions}
     if len(marks) < len(actions):
         raise rules.invalid("Transaction request cannot include multiple operations on one item")
 
@@ -193,7 +193,7 @@ def _unmet(action: Action) -> dict[str, Any] | None:
         condition = get_filter_expression(
             params["ConditionExpression"],
             params.get("ExpressionAttributeNames"),
-            _kept(params.get("ExpressionAttributeValues")),
+            params.get("ExpressionAttributeValues"),
         )
         if condition.expr(action.before):
             return None
@@ -203,7 +203,7 @@ def _unmet(action: Action) -> dict[str, Any] | None:
     }
     wanted = params.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
     if wanted and action.before is not None:
-        reason["Item"] = action.before.to_json()["Attributes"]
+        reason["Item"] = store.written(action.before.attrs)
     return reason
 
 
@@ -214,7 +214,7 @@ def _carry_out(call: Call, action: Action) -> dict[str, Any] | None:
     try:
         with store.motos_errors():
             if action.kind == "Put":
-                tables.put_item(action.table.name, _kept(params["Item"]))
+                tables.put_item(action.table.name, dict(params["Item"]))
             elif action.kind == "Delete":
                 store.put_back(action.table, action.key, None)
             elif action.kind == "Update":
@@ -223,8 +223,7 @@ def _carry_out(call: Call, action: Action) -> dict[str, Any] | None:
                     action.key,
                     update_expression=params["UpdateExpression"],
                     expression_attribute_names=params.get("ExpressionAttributeNames") or {},
-                    expression_attribute_values=_kept(params.get("ExpressionAttributeValues"))
-                    or {},
+                    expression_attribute_values=params.get("ExpressionAttributeValues") or {},
                 )
                 after = store.stored(action.table, action.key)
                 check_updated(action.table, after)
@@ -254,20 +253,3 @@ def check_updated(table: Any, item: Any) -> None:
         raise rules.invalid("Item size to update has exceeded the maximum allowed size")
     if rules.index_key_mismatch(table, item.attrs):
         raise rules.invalid(INDEX_KEY_TYPE)
-
-
-def _kept(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Values of a request as moto keeps them, at any depth."""
-    return None if values is None else {name: kept(value) for name, value in values.items()}
-
-
-def kept(value: Any) -> Any:
-    """One value of a request as moto keeps it: bytes in base64."""
-    kind, held = kind_of(value)
-    if kind == "M":
-        return {kind: _kept(held)}
-    if kind == "L":
-        return {kind: [kept(inner) for inner in held]}
-    if kind == "BS":
-        return {kind: [as_kept({"B": inner})["B"] for inner in held]}
-    return as_kept(value)

@@ -1,8 +1,8 @@
 """DynamoDB's values: how large they count, how numbers are kept, and what makes one invalid.
 
 Follows the Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats" and "Supported data
-types and naming rules". A value is the wire's ``{"S": "text"}`` or moto's object of the same; bytes
-may still be base64 text, as moto keeps them.
+types and naming rules". A value is ``{"S": "text"}``, with bytes for binary ones, or moto's object of
+the same.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def value_size(value: Any) -> int:
     if kind == "N":
         return number_size(held)
     if kind == "B":
-        return _binary_size(held)
+        return len(held)
     if kind in ("BOOL", "NULL"):
         return 1
     if kind == "M":
         return 3 + sum(1 + _text_size(name) + value_size(inner) for name, inner in held.items())
     if kind == "L":
         return 3 + sum(1 + value_size(inner) for inner in held)
-    measure = {"SS": _text_size, "NS": number_size, "BS": _binary_size}[kind]
+    measure = {"SS": _text_size, "NS": number_size, "BS": len}[kind]
     return sum(measure(inner) for inner in held)
 
 
@@ -74,12 +74,6 @@ def _text_size(text: Any) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _binary_size(data: Any) -> int:
-    if isinstance(data, str):
-        return len(data) * 3 // 4 - data[-2:].count("=")
-    return len(data)
-
-
 # -- order -----------------------------------------------------------------------------------
 
 
@@ -88,17 +82,13 @@ def comparable(value: Any) -> Any:
     kind, held = kind_of(value)
     if kind == "N":
         return _decimal(held) or Decimal(0)
-    if kind == "B" and isinstance(held, str):
-        return base64.b64decode(held)
     # Strings sort by their UTF-8, and so do Python's.
     return bytes(held) if kind == "B" else held
 
 
 def as_kept(value: Any) -> Any:
-    """A value of a request as moto keeps it: bytes in base64."""
+    """A key's value as it is kept: one notation for each number."""
     kind, held = kind_of(value)
-    if kind == "B" and not isinstance(held, str):
-        return {kind: base64.b64encode(bytes(held)).decode()}
     return {kind: canonical(held)} if kind == "N" else value
 
 
@@ -213,5 +203,5 @@ def _set_problem(kind: str, held: Any) -> str | None:
         return None
     if kind == "SS":
         return f"{_PREFIX}Input collection [{', '.join(held)}] contains duplicates."
-    texts = (i if isinstance(i, str) else base64.b64encode(i).decode() for i in held)
+    texts = (base64.b64encode(data).decode() for data in held)
     return f"{_PREFIX}Input collection [{', '.join(texts)}]of type BS contains duplicates."
