@@ -37,9 +37,12 @@ class Desk:
 @pytest.fixture(scope="module")
 def built(lab):
     import labkit
+    from labkit.cleanup import clean
 
     labkit.build(lab)
-    return lab
+    yield lab
+    # What the exercises made is no part of the pipeline that other tests count on.
+    clean(lab)
 
 
 by_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda one: one.id)
@@ -104,3 +107,31 @@ def test_ids_are_unique_and_skills_exist():
 
     assert len(skills_checked()) == len(EXERCISES)
     load_map(exercises=skills_checked())
+
+
+def test_s3_itself_says_which_rules_overlap(built):
+    from botocore.exceptions import ClientError
+
+    from labkit.teaching.exercises.nb04 import PAIRS
+
+    def rule(number, prefix, suffix):
+        rules = [{"Name": "prefix", "Value": prefix}, {"Name": "suffix", "Value": suffix}]
+        return {
+            "Id": str(number),
+            "LambdaFunctionArn": built.names.function_arn,
+            "Events": ["s3:ObjectCreated:*"],
+            "Filter": {"Key": {"FilterRules": rules}},
+        }
+
+    s3, bucket = built.client("s3"), built.names.bucket
+    before = s3.get_bucket_notification_configuration(Bucket=bucket)
+    before.pop("ResponseMetadata")
+    for *pair, refused in PAIRS:
+        both = {"LambdaFunctionConfigurations": [rule(n, *one) for n, one in enumerate(pair)]}
+        put = {"Bucket": bucket, "NotificationConfiguration": both}
+        if refused:
+            with pytest.raises(ClientError, match="overlapping|ambiguous"):
+                s3.put_bucket_notification_configuration(**put)
+        else:
+            s3.put_bucket_notification_configuration(**put)
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=before)
