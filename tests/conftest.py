@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 _FOLDERS = pytest.StashKey[Path]()
+FAMILIES = ("run", "lab", "teaching", "notebooks")
+# The lab as opened for each family, by its folder.
+_LABS: dict[str, object] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,9 +36,23 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     from labkit.localaws import process
 
-    os.environ["LABKIT_RUNTIME_DIR"] = str(root / "run")
-    process.stop()
+    for family in FAMILIES:
+        os.environ["LABKIT_RUNTIME_DIR"] = str(root / family)
+        if process.state_path().exists():
+            process.stop()
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give each family of tests a local AWS of its own: what one leaves behind is not another's."""
+    os.environ["LABKIT_RUNTIME_DIR"] = str(item.config.stash[_FOLDERS] / _family(item.path))
+
+
+def _family(path: Path) -> str:
+    if path.suffix == ".ipynb":
+        return "notebooks"
+    return next((name for name in ("lab", "teaching") if path.name.startswith(f"test_{name}_")), "run")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,15 +63,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "door" in getattr(item, "fixturenames", ()))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab():
-    """The lab, opened on the local AWS of this test session."""
+    """The lab, opened on the local AWS of this family of tests."""
     import labkit
     from labkit.localaws import process
 
-    # Should this process be killed, what it started does not stay for hours.
-    process.ensure(idle_minutes=10)
-    return labkit.open(quiet=True)
+    where = os.environ["LABKIT_RUNTIME_DIR"]
+    if where not in _LABS:
+        # Should this process be killed, what it started does not stay for hours.
+        process.ensure(idle_minutes=10)
+        _LABS[where] = labkit.open(quiet=True)
+    return _LABS[where]
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_aws_managed_policies_are_there_when_named_and_when_listed(door):
     assert basic in [policy["Arn"] for policy in attached]
 
 
-def test_moto_is_still_what_it_is_bent_from():
+def test_moto_is_still_what_it_is_bent_from(door):
     """Fails when moto changes where align_iam and the adapters reach into it."""
     backend = models.IAMBackend("us-east-1", "999999999999")
     assert isinstance(backend.managed_policies, managed.ManagedPolicies)

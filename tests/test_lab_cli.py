@@ -196,7 +196,13 @@ def test_jupyterlab_is_opened_without_news_and_without_a_way_to_a_real_account(
     monkeypatch.setattr("labkit.cli.server.FIRST_NOTEBOOK", "pyproject.toml")
     assert main(["lab", "--no-browser"]) == 0
     assert started["command"][-1] == "--no-browser"
-    assert "--LabApp.news_url=None" in started["command"]
+    settings = next(
+        word.split("=", 1)[1]
+        for word in started["command"]
+        if word.startswith("--LabApp.app_settings_dir=")
+    )
+    overrides = json.loads((Path(settings) / "overrides.json").read_text(encoding="utf-8"))
+    assert overrides["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
     assert started["env"]["AWS_ENDPOINT_URL"] == lab.endpoint
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN"} & set(started["env"])
 
