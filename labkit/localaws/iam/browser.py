@@ -30,7 +30,7 @@ _CONDITIONS_NOT_ASKED = {"policy", "x-amz-signature", "signature", "awsaccesskey
 
 @dataclass(frozen=True)
 class UrlClaim:
-    """A version 2 presigned URL: the key, its signature, when it ends (real time, epoch seconds)."""
+    """A version 2 presigned URL: the key, its signature, when it ends (real epoch seconds)."""
 
     access_key_id: str
     signature: str
@@ -182,7 +182,7 @@ def read_form(call: Call) -> tuple[FormClaim | None, Mapping[str, str]]:
 
 
 def verify_form(call: Call, claim: FormClaim, secret: str, bucket: str, now: float) -> None:
-    """Refuse the form unless its policy is signed, has not ended (at *now*) and allows its fields."""
+    """Refuse the form unless its policy is signed, not ended (at *now*) and allows its fields."""
     if claim.scope is None:
         _compare_v2(call, claim.access_key_id, claim.signature, secret, claim.policy)
     else:

@@ -34,8 +34,8 @@ class Caller:
     """Who asks, as policies know them.
 
     ``kind`` as in :class:`~labkit.localaws.call.Principal`, and ``federated`` for the session of
-    GetFederationToken. ``arn`` is the principal's own ARN (a session's for a session); ``entity_arn``
-    the ARN of the role or user behind a session. ``name`` is a service's principal name or an
+    GetFederationToken. ``arn`` is the principal's own ARN (a session's for a session),
+    ``entity_arn``     the ARN of the role or user behind a session. ``name`` is a service's principal name or an
     identity provider.
     """
 
@@ -207,7 +207,7 @@ def _grant(request: Request, policies: Policies, allows: dict[str, Match | None]
 
     crosses = bool(policies.resource_account) and policies.resource_account != caller.account
     if caller.kind == "root" and not crosses:
-        # The root user may do everything in its account; keys and roles still decide for themselves.
+        # The root user may do everything in its account; keys and roles decide for themselves.
         if not policies.resource_decides or reach:
             return Decision(ALLOWED, IDENTITY, (by_resource,) if by_resource else ())
         return Decision(IMPLICIT_DENY, resource_kind)

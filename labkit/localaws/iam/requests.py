@@ -59,6 +59,11 @@ _ROLE_NAMES = (
 )  # fmt: skip
 
 
+# The key that SNS's default topic policies ask for: alarms set it; S3 and EventBridge do not,
+# which is why a topic needs a policy of its own for them.
+_NAMES_SOURCE_OWNER = ("cloudwatch.amazonaws.com", "budgets.amazonaws.com")
+
+
 @cache
 def _reader(service: str) -> Reader:
     module, _, name = _READERS.get(service, "generic:read").partition(":")

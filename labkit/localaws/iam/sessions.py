@@ -81,6 +81,6 @@ class Sessions:
 
 
 def new_keys(account_id: str) -> tuple[str, str, str]:
-    """A fresh temporary access key id (``ASIA...``, the account encoded in it), secret and token."""
+    """A fresh access key id (``ASIA...``, the account encoded in it), secret and token."""
     key = generate_access_key_id_from_account_id(account_id, prefix="ASIA", total_length=20)
     return key, secrets.token_urlsafe(30), f"IQoJb3JpZ2luX2Vj{secrets.token_urlsafe(240)}"

@@ -1,8 +1,9 @@
 """Signature verification: whether a claim (:mod:`labkit.localaws.iam.claims`) is true.
 
-:func:`verify` recomputes the signature with the secret of the key that is claimed. Dates are compared with real time, because clients sign in
-real time; how long a presigned URL lasts is measured in the lab's time. Whatever stands in the
-headers ends in an AWS error, never in another exception.
+:func:`verify` recomputes the signature with the secret of the key that is claimed. Dates are
+compared with real time, because clients sign in real time; how long a presigned URL lasts is
+measured in the lab's time. Whatever stands in the headers ends in an AWS error, never in another
+exception.
 
 Follows the IAM User Guide, "AWS Signature Version 4 for API requests" and "Troubleshoot signed
 requests", and the Amazon S3 API Reference, "Authenticating Requests".

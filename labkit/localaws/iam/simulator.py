@@ -58,7 +58,11 @@ def caller_of(arn: str) -> Caller:
     """The caller an ARN of a user, role, session or root stands for."""
     parts = arn.split(":", 5)
     if len(parts) != 6:
-        raise AwsError("InvalidInput", f"Invalid Entity Arn: {arn} does not clearly define entity type and name.", 400)  # fmt: skip
+        raise AwsError(
+            "InvalidInput",
+            f"Invalid Entity Arn: {arn} does not clearly define entity type and name.",
+            400,
+        )
     account, resource = parts[4], parts[5]
     if resource == "root":
         return Caller("root", account, arn)

@@ -166,7 +166,7 @@ class StsLayer(ServiceLayer):
             raise AwsError("AccessDenied", f"Cannot call {operation} with session credentials", 403)
 
     def _session_policies(self, call: Call) -> tuple[Policies, bool]:
-        """The session policies a call passes, compiled names and texts, and whether it passed any."""
+        """The session policies a call passes (name, kind, text), and whether it passed any."""
         params = call.params
         found = []
         text = params.get("Policy")

@@ -15,8 +15,10 @@ from labkit.localaws.iam import catalog
 from labkit.localaws.iam.asks import generic
 from labkit.localaws.iam.asks.ask import Ask, Facts, arn, request_tags, strings, tag_keys
 
-_GROUPS = ("logGroupName", "logGroupNames", "logGroupIdentifier", "logGroupIdentifiers",
-           "resourceIdentifier", "logGroupArnList", "logGroupNamePrefix", "logGroupArn")  # fmt: skip
+_GROUPS = (
+    "logGroupName", "logGroupNames", "logGroupIdentifier", "logGroupIdentifiers", "logGroupArn",
+    "resourceIdentifier", "logGroupArnList", "logGroupNamePrefix",
+)  # fmt: skip
 
 
 def read_logs(call: Call, facts: Facts) -> Iterator[Ask]:

@@ -92,8 +92,8 @@ def read_secretsmanager(call: Call, facts: Facts) -> Iterator[Ask]:
         name = str(params.get("Name", "*"))
         context["secretsmanager:name"] = name
         # The six random characters of the ARN are not known yet.
-        yield Ask("secretsmanager:CreateSecret", arn(call, "secretsmanager", f"secret:{name}-??????"),
-                  context, shown=name)  # fmt: skip
+        resource = arn(call, "secretsmanager", f"secret:{name}-??????")
+        yield Ask("secretsmanager:CreateSecret", resource, context, shown=name)
         return
     if operation == "BatchGetSecretValue":
         yield Ask(f"secretsmanager:{operation}", "*", context)
