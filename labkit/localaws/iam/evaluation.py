@@ -35,8 +35,8 @@ class Caller:
 
     ``kind`` as in :class:`~labkit.localaws.call.Principal`, and ``federated`` for the session of
     GetFederationToken. ``arn`` is the principal's own ARN (a session's for a session),
-    ``entity_arn``     the ARN of the role or user behind a session. ``name`` is a service's principal name or an
-    identity provider.
+    ``entity_arn`` the ARN of the role or user behind a session. ``name`` is a service's principal
+    name or an identity provider.
     """
 
     kind: str
