@@ -81,7 +81,7 @@ class Lab:
         """
         with self._guard:
             if options or service not in self._clients:
-                made = self._session.client(service, **self._with(options))
+                made = self._session.client(service, **self._with(options, service))
                 if options:
                     return made
                 self._clients[service] = made
@@ -90,7 +90,7 @@ class Lab:
     def resource(self, service: str, **options: Any) -> Any:
         """A plain boto3 resource for this AWS, for example ``lab.resource("dynamodb")``."""
         with self._guard:
-            return self._session.resource(service, **self._with(options))
+            return self._session.resource(service, **self._with(options, service))
 
     def settle(self) -> None:
         """Wait until the local AWS has nothing left to do right now; elsewhere, do nothing."""
@@ -105,10 +105,15 @@ class Lab:
             return f"REAL AWS, {where}: what you create here costs money until you clean up."
         return f"AWS endpoint {self.endpoint}, {where}: not a real account."
 
-    def _with(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _with(self, options: dict[str, Any], service: str) -> dict[str, Any]:
         merged = {**self._options, **options}
-        if isinstance(options.get("config"), botocore.config.Config):
-            merged["config"] = self._options["config"].merge(options["config"])
+        config = self._options["config"]
+        if service == "s3":
+            # boto3 still presigns S3 with version 2 in this region, which says neither when a URL
+            # was made nor for which region; AWS recommends version 4.
+            config = config.merge(botocore.config.Config(signature_version="s3v4"))
+        given = options.get("config")
+        merged["config"] = config.merge(given) if given is not None else config
         return merged
 
     def _ask_account(self) -> str:
