@@ -73,6 +73,14 @@ def test_markup_in_an_answer_stays_text(monkeypatch):
     assert "<script>" not in judged(monkeypatch, look)._repr_html_()
 
 
+def test_a_long_value_is_shown_in_one_line(monkeypatch):
+    def look(lab):
+        raise NotYet("one", "a\nb " * 500, "it")
+
+    shown = repr(judged(monkeypatch, look))
+    assert "\n" not in shown and len(shown) < 700
+
+
 def test_hints_come_one_after_another_and_begin_anew():
     exercise = next(one for one in all_exercises() if len(one.hints) > 1)
     seen = [teaching.hint(exercise.id).number for _ in range(len(exercise.hints) + 1)]

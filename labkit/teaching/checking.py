@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ def check(exercise_id: str, *given: Any, lab: Lab | None = None) -> Verdict:
     if exercise is None:
         return Verdict(str(exercise_id), False, _unknown())
     ok, text = _judge(exercise, given, lab)
+    # One line, whatever values it shows.
+    text = textwrap.shorten(text, 600, placeholder=" ...")
     title = f"{exercise.id} {exercise.title}"
     return Verdict(title, ok, text, records.note_try(exercise.id, ok))
 
