@@ -78,22 +78,42 @@ def version_guards(lab: Lab, save: Callable[[dict[str, Any], str, int], Any]) ->
     try:
         save(key, "call first", 3)
         item = stored()
-        expect(item.get("Note") == "call first", "the note to be stored", item.get("Note"),
-               "SET Note = :note in the UpdateExpression")  # fmt: skip
-        expect(item.get("Version") == 4, "version 4 after saving what was read as version 3",
-               item.get("Version"), "SET Version = Version + :one")  # fmt: skip
-        expect(item.get("Amount") == 5, "Amount to be left as it was", item.get("Amount"),
-               "put_item, which replaces the whole item, and update_item, which does not")  # fmt: skip
+        expect(
+            item.get("Note") == "call first",
+            "the note to be stored",
+            item.get("Note"),
+            "SET Note = :note in the UpdateExpression",
+        )
+        expect(
+            item.get("Version") == 4,
+            "version 4 after saving what was read as version 3",
+            item.get("Version"),
+            "SET Version = Version + :one",
+        )
+        expect(
+            item.get("Amount") == 5,
+            "Amount to be left as it was",
+            item.get("Amount"),
+            "put_item, which replaces the whole item, and update_item, which does not",
+        )
         try:
             save(key, "too late", 3)
         except ClientError as refused:
             if refused.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
-        expect(stored() == item, "a second save of version 3 to change nothing",
-               f"note {stored().get('Note')!r}", "ConditionExpression: Version = :read")  # fmt: skip
+        expect(
+            stored() == item,
+            "a second save of version 3 to change nothing",
+            f"note {stored().get('Note')!r}",
+            "ConditionExpression: Version = :read",
+        )
         save(key, "read again", 4)
-        expect(stored().get("Version") == 5, "a save of version 4 to work again",
-               f"version {stored().get('Version')}", "the version you compare with")  # fmt: skip
+        expect(
+            stored().get("Version") == 5,
+            "a save of version 4 to work again",
+            f"version {stored().get('Version')}",
+            "the version you compare with",
+        )
     finally:
         practice.delete_item(Key=key)
     return "whoever read an old version is told so, and nothing is undone."
@@ -113,19 +133,32 @@ def pages_through_germany(lab: Lab, page_after: Callable[[Any], Any]) -> str:
         found = [item["Amount"] for item in page]
         where = f"page {len(seen) // 10 + 1}"
         again = [item["OrderId"] for item in page if item["OrderId"] in ids]
-        expect(not again, "each order once", f"{again[:1]} a second time on {where}",
-               "ExclusiveStartKey: where the page before ended")  # fmt: skip
+        expect(
+            not again,
+            "each order once",
+            f"{again[:1]} a second time on {where}",
+            "ExclusiveStartKey: where the page before ended",
+        )
         ids.update(item["OrderId"] for item in page)
         right = wanted[len(seen) : len(seen) + 10]
         shown = ", ".join(map(str, found[:3])) or "nothing"
-        expect(found == right, f"{len(right)} orders on {where}, {right[0]} first"
-               if right else f"nothing more on {where}",
-               f"{len(found)} orders: {shown} ...", "ScanIndexForward and Limit")  # fmt: skip
+        expect(
+            found == right,
+            f"{len(right)} orders on {where}, {right[0]} first"
+            if right
+            else f"nothing more on {where}",
+            f"{len(found)} orders: {shown} ...",
+            "ScanIndexForward and Limit",
+        )
         seen += found
         if key is None or not page:
             break
-    expect(len(seen) == len(wanted), f"{len(wanted)} orders on all pages together",
-           f"no next key after {len(seen)}", "LastEvaluatedKey of the answer")  # fmt: skip
+    expect(
+        len(seen) == len(wanted),
+        f"{len(wanted)} orders on all pages together",
+        f"no next key after {len(seen)}",
+        "LastEvaluatedKey of the answer",
+    )
     return f"{len(seen)} orders in pages of ten, largest first."
 
 
@@ -346,13 +379,17 @@ check("01.3", page_after)""",
             ),
             Wrong(_PAGES.replace('answer.get("LastEvaluatedKey")', "None"), "no next key after 10"),
             Wrong(
-                _PAGES.replace('**({"ExclusiveStartKey": last_key} if last_key else {})',
-                               "ExclusiveStartKey=last_key"),
+                _PAGES.replace(
+                    '**({"ExclusiveStartKey": last_key} if last_key else {})',
+                    "ExclusiveStartKey=last_key",
+                ),
                 "ParamValidationError",
             ),
             Wrong(
-                _PAGES.replace('return answer["Items"], answer.get("LastEvaluatedKey")',
-                               'return answer["Items"]'),
+                _PAGES.replace(
+                    'return answer["Items"], answer.get("LastEvaluatedKey")',
+                    'return answer["Items"]',
+                ),
                 "a list of orders and the next last key",
             ),
         ),

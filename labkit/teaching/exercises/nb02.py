@@ -221,9 +221,7 @@ EXERCISES = (
             Wrong(_LINE % ("300", "True"), "the rule is above 300"),
             Wrong(_LINE % ("300.01", "True"), "found one of 300.01"),
             Wrong(_LINE % ("299", "False"), "found one of 299"),
-            Wrong(
-                'answer = 300\ncheck("02.1", answer, announced)', "the function's answer", True
-            ),
+            Wrong('answer = 300\ncheck("02.1", answer, announced)', "the function's answer", True),
         ),
     ),
     Exercise(
@@ -283,8 +281,9 @@ check("02.3")""",
         scene=scene,
         wrong=(
             Wrong(
-                _POLITE.replace("while left and context.get_remaining_time_in_millis() > 300:",
-                                "while left:"),
+                _POLITE.replace(
+                    "while left and context.get_remaining_time_in_millis() > 300:", "while left:"
+                ),
                 "Task timed out after 1.00 seconds",
             ),
             Wrong(
@@ -293,8 +292,10 @@ check("02.3")""",
             ),
             Wrong(_POLITE.replace("left.pop(0)", "left.pop()"), "each item once"),
             Wrong(
-                _POLITE.replace("while left and context.get_remaining_time_in_millis() > 300:",
-                                "for _ in range(1):"),
+                _POLITE.replace(
+                    "while left and context.get_remaining_time_in_millis() > 300:",
+                    "for _ in range(1):",
+                ),
                 "two items to be done",
             ),
             Wrong(

@@ -240,17 +240,13 @@ check("03.2")""",
         look=policy_is_split,
         scene=scene,
         wrong=(
-            Wrong(
-                _SPLIT % '[{"Effect": "Allow", "Action": "*", "Resource": "*"}]', "no stars"
-            ),
+            Wrong(_SPLIT % '[{"Effect": "Allow", "Action": "*", "Resource": "*"}]', "no stars"),
             Wrong(
                 _SPLIT % _PAIRS.replace('"Resource": resource', '"Resource": names.table_arn'),
                 "sns:Publish on its resource to be allowed",
             ),
             Wrong(_SPLIT % (_PAIRS + "[1:]"), "dynamodb:PutItem on its resource to be allowed"),
-            Wrong(
-                'give(policy)\ncheck("03.2")', "dynamodb:PutItem on one resource only", True
-            ),
+            Wrong('give(policy)\ncheck("03.2")', "dynamodb:PutItem on one resource only", True),
         ),
     ),
     Exercise(

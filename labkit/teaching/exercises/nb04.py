@@ -199,9 +199,7 @@ check("04.2")""",
             Wrong(_RETRIES % ("put", "MaximumRetryAttempts=0"), "which leaves what you do not"),
             Wrong(_RETRIES % ("update", "MaximumEventAgeInSeconds=60"), "found 2 retries"),
             Wrong(_RETRIES % ("update", "MaximumRetryAttempts=1"), "found 1 retries"),
-            Wrong(
-                _RETRIES % ("update", "MaximumRetryAttempts=2"), "found 2 retries", True
-            ),
+            Wrong(_RETRIES % ("update", "MaximumRetryAttempts=2"), "found 2 retries", True),
         ),
     ),
     Exercise(
@@ -214,7 +212,7 @@ check("04.2")""",
         minutes=10,
         skills=("1.2.5", "4.1.7"),
         hints=(
-            "Could one and the same key begin as both prefixes want, and end as both suffixes want?",
+            "Could one key begin as both prefixes want, and end as both suffixes want?",
             "A key can begin with both prefixes only if one of them is the beginning of the other.",
             "`startswith` and `endswith`, each tried both ways round.",
         ),
@@ -225,7 +223,7 @@ def overlap(one, other):
 
 check("04.3", overlap)""",
         solution=_OVERLAP % (_BEGIN, _END),
-        remark="To reach several receivers, send the event to SNS or EventBridge and fan out there.",
+        remark="To reach several receivers, send the event to SNS or EventBridge; fan out there.",
         wants=("overlap",),
         look=knows_overlaps,
         scene=scene,
@@ -237,8 +235,13 @@ check("04.3", overlap)""",
             Wrong(_OVERLAP % (_BEGIN, "True"), "False for ('orders/', '.json') and ('orders/'"),
             Wrong(_OVERLAP % (_BEGIN, "suffix == suffix2"), "('orders/', '') and ('', '.json')"),
             Wrong(
-                _OVERLAP % (_BEGIN, _END.replace("suffix", "suffix.lower()")
-                            .replace("suffix.lower()2", "suffix2.lower()")),
+                _OVERLAP
+                % (
+                    _BEGIN,
+                    _END.replace("suffix", "suffix.lower()").replace(
+                        "suffix.lower()2", "suffix2.lower()"
+                    ),
+                ),
                 "('photos/', '.JPG')",
             ),
         ),

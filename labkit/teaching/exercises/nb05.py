@@ -137,13 +137,13 @@ def _url(lab: Lab, queue: str) -> str | None:
         return None
 
 
-_HALF_AN_HOUR = '''\
+_HALF_AN_HOUR = """\
 exercise_url = sqs.create_queue(QueueName="ExerciseQueue")["QueueUrl"]
 attributes = {"VisibilityTimeout": "%s"}
 sqs.set_queue_attributes(QueueUrl=exercise_url, Attributes=attributes)
-check("05.1")'''
+check("05.1")"""
 
-_REDRIVE = '''\
+_REDRIVE = """\
 exercise_url = sqs.create_queue(QueueName="ExerciseQueue")["QueueUrl"]
 poison_url = sqs.create_queue(QueueName="PoisonQueue")["QueueUrl"]
 wanted = ["QueueArn"]
@@ -153,9 +153,9 @@ redrive = {%s}
 sqs.set_queue_attributes(
     QueueUrl=exercise_url, Attributes={"RedrivePolicy": json.dumps(redrive)}
 )
-check("05.2")'''
+check("05.2")"""
 
-_EUROS = '''\
+_EUROS = """\
 from dataclasses import replace
 
 mine = replace(names, topic="ExerciseTopic", queue="EuroQueue")
@@ -165,19 +165,20 @@ sqs.create_queue(QueueName=mine.queue, Attributes=allowed)
 euros = sns.subscribe(
     TopicArn=topic, Protocol="sqs", Endpoint=mine.queue_arn, ReturnSubscriptionArn=True
 )["SubscriptionArn"]
-%scheck("05.3")'''
+%scheck("05.3")"""
 
-_SET = '''\
+_SET = """\
 settings = {%s}
 for name, value in settings.items():
     sns.set_subscription_attributes(
         SubscriptionArn=euros, AttributeName=name, AttributeValue=value
     )
-'''
+"""
 
 
 def _filtered(settings: str) -> str:
     return _EUROS % (_SET % settings)
+
 
 EXERCISES = (
     Exercise(
@@ -200,18 +201,18 @@ EXERCISES = (
         wrong=(
             Wrong(_HALF_AN_HOUR.replace('"%s"', '"300"'), "found 300 seconds"),
             Wrong(
-                '''\
+                """\
 exercise_url = sqs.create_queue(QueueName="ExerciseQueue")["QueueUrl"]
 sqs.set_queue_attributes(
     QueueUrl=exercise_url, Attributes={"ReceiveMessageWaitTimeSeconds": "18"}
 )
-check("05.1")''',
+check("05.1")""",
                 "found 30 seconds",
             ),
             Wrong(
-                '''\
+                """\
 sqs.set_queue_attributes(QueueUrl=exercise_url, Attributes={"VisibilityTimeout": "30"})
-check("05.1")''',
+check("05.1")""",
                 "found 30 seconds",
                 after_solution=True,
             ),
@@ -230,11 +231,11 @@ check("05.1")''',
             "The policy stands on the queue that loses the message and names the one that gets it.",
             "`RedrivePolicy` is JSON text with `deadLetterTargetArn` and `maxReceiveCount`.",
         ),
-        start='''\
+        start="""\
 exercise_url = sqs.create_queue(QueueName="ExerciseQueue")["QueueUrl"]
 poison_url = sqs.create_queue(QueueName="PoisonQueue")["QueueUrl"]
 redrive = {"maxReceiveCount": 2}
-check("05.2")''',
+check("05.2")""",
         solution=_REDRIVE % '"deadLetterTargetArn": poison_arn, "maxReceiveCount": 2',
         remark="A queue with poison in it wants an alarm: notebook 08 sets one.",
         look=poison_moves_away,
@@ -256,9 +257,9 @@ check("05.2")''',
                 after_solution=True,
             ),
             Wrong(
-                '''\
+                """\
 sqs.set_queue_attributes(QueueUrl=exercise_url, Attributes={"RedrivePolicy": ""})
-check("05.2")''',
+check("05.2")""",
                 "expected a redrive policy; found none",
                 after_solution=True,
             ),
@@ -302,10 +303,10 @@ check("05.2")''',
                 after_solution=True,
             ),
             Wrong(
-                '''\
+                """\
 scope = {"AttributeName": "FilterPolicyScope", "AttributeValue": "MessageAttributes"}
 sns.set_subscription_attributes(SubscriptionArn=euros, **scope)
-check("05.3")''',
+check("05.3")""",
                 "FilterPolicyScope MessageAttributes",
                 after_solution=True,
             ),

@@ -19,9 +19,7 @@ def scene(lab: Lab) -> dict[str, Any]:
     """The names of notebook 06, and OrdersStream with a retention period of one day."""
     kinesis, names = lab.client("kinesis"), lab.names
     if _retention(lab) > 24:
-        kinesis.decrease_stream_retention_period(
-            StreamName=names.stream, RetentionPeriodHours=24
-        )
+        kinesis.decrease_stream_retention_period(StreamName=names.stream, RetentionPeriodHours=24)
         kinesis.get_waiter("stream_exists").wait(StreamName=names.stream)
 
     def read(kind, stream=names.stream, shard="shardId-000000000000", **more):

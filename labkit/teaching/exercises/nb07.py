@@ -31,7 +31,7 @@ def scene(lab: Lab) -> dict[str, Any]:
 def three_slowest(lab: Lab, slowest: Any, since: Any) -> str:
     """Whether *slowest* are the request ids of the three longest runs, longest first."""
     usable = isinstance(slowest, list | tuple) and all(isinstance(one, str) for one in slowest)
-    expect(usable, "a list of request ids", repr(slowest)[:80], "list(...[\"request_id\"])")
+    expect(usable, "a list of request ids", repr(slowest)[:80], 'list(...["request_id"])')
     expect(len(slowest) == 3, "three request ids", f"{len(slowest)}", "head(3)")
     reports = logs.reports(lab, since)
     longest = sorted(reports["duration_ms"], reverse=True)[:3]
@@ -48,7 +48,7 @@ def three_slowest(lab: Lab, slowest: Any, since: Any) -> str:
 
 
 def all_about_one(lab: Lab, about: Callable[[str], Any]) -> str:
-    """Whether the pattern that ``about(order_id)`` returns finds an order's lines, and no others."""
+    """Whether the pattern that ``about(order_id)`` returns finds an order's lines and no others."""
     expect(
         callable(about),
         "the function about",
@@ -71,10 +71,14 @@ def all_about_one(lab: Lab, about: Callable[[str], Any]) -> str:
     expected = until(lab, "Waiting for the log", written)
     pattern = about(mine)
     expect(isinstance(pattern, str), "a filter pattern, as text", repr(pattern), "what you return")
-    pages = lab.client("logs").get_paginator("filter_log_events").paginate(
-        logGroupName=lab.names.log_group,
-        filterPattern=pattern,
-        startTime=int(began.timestamp() * 1000),
+    pages = (
+        lab.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(
+            logGroupName=lab.names.log_group,
+            filterPattern=pattern,
+            startTime=int(began.timestamp() * 1000),
+        )
     )
     found = [event["message"] for page in pages for event in page["events"]]
     where = f"the pattern {pattern}"
@@ -165,7 +169,7 @@ EXERCISES = (
             "A table can be sorted by a column; the first rows now are merely the oldest.",
             '`sort_values("duration_ms", ascending=False)`.',
         ),
-        start=_SLOW % "reports.head(3)",
+        start=_SLOW % "reports.head(1)",
         solution=_SLOW % 'reports.sort_values("duration_ms", ascending=False).head(3)',
         wants=("slowest", "since"),
         look=three_slowest,

@@ -32,8 +32,12 @@ def bytes_a_record(lab: Lab, size: Any, since: Any) -> str:
     found = metrics.stream(lab, since).sum()
     records, total = found["IncomingRecords"], found["IncomingBytes"]
     expect(records, "records on the stream since this notebook began", "none", "the first cells")
-    _near(size, total / records, "bytes a record",
-          f"bytes divided by records: {total:.0f} and {records:.0f}")  # fmt: skip
+    _near(
+        size,
+        total / records,
+        "bytes a record",
+        f"bytes divided by records: {total:.0f} and {records:.0f}",
+    )
     return f"{float(size):.0f} bytes a record, over {records:.0f} records."
 
 
@@ -42,8 +46,12 @@ def percent_failed(lab: Lab, percent: Any, since: Any) -> str:
     found = metrics.function(lab, since)
     errors, runs = found["Errors"].sum(), found["Invocations"].sum()
     expect(runs, "invocations since this notebook began", "none", "the first cells")
-    _near(percent, 100 * errors / runs, "percent",
-          f"the sums of both columns, {errors:.0f} errors of {runs:.0f} runs, in percent")  # fmt: skip
+    _near(
+        percent,
+        100 * errors / runs,
+        "percent",
+        f"the sums of both columns, {errors:.0f} errors of {runs:.0f} runs, in percent",
+    )
     return f"{errors:.0f} of {runs:.0f} runs failed."
 
 
@@ -75,8 +83,12 @@ def tells_of_rejected(lab: Lab) -> str:
         f"Threshold and ComparisonOperator of {where}",
     )
     seconds = alarm["Period"] * alarm["EvaluationPeriods"]
-    expect(seconds <= 900, "to be told within a quarter of an hour", f"{seconds} seconds",
-           f"Period times EvaluationPeriods of {where}")  # fmt: skip
+    expect(
+        seconds <= 900,
+        "to be told within a quarter of an hour",
+        f"{seconds} seconds",
+        f"Period times EvaluationPeriods of {where}",
+    )
     return f"one rejected order, and the alarm goes off within {seconds} seconds."
 
 
@@ -174,8 +186,10 @@ EXERCISES = (
         scene=scene,
         wrong=(
             Wrong(_RATE % 'used["Errors"].sum() / used["Invocations"].sum()', "in percent"),
-            Wrong(_RATE % '100 - 100 * used["Errors"].sum() / used["Invocations"].sum()',
-                  "the sums of both columns"),
+            Wrong(
+                _RATE % '100 - 100 * used["Errors"].sum() / used["Invocations"].sum()',
+                "the sums of both columns",
+            ),
             Wrong(_RATE % '100 * used["Errors"] / used["Invocations"]', "expected a number"),
             Wrong('percent += 5\ncheck("08.2", percent, since)', "the sums of both columns", True),
         ),

@@ -172,8 +172,7 @@ EXERCISES = (
             "`message.notification` is `None` for the function's own.",
         ),
         start=_SOURCES % "return len(messages), 0",
-        solution=_SOURCES
-        % "own = sum(message.notification is None for message in messages)\n"
+        solution=_SOURCES % "own = sum(message.notification is None for message in messages)\n"
         "    return own, len(messages) - own",
         wants=("sources",),
         look=tells_sources_apart,
@@ -217,9 +216,7 @@ EXERCISES = (
             Wrong(_BREAK % ("7, 9", "labkit.build(lab)"), "the failing steps {7}"),
             Wrong(_BREAK % ("9", "labkit.build(lab)"), "the failing steps {7}"),
             Wrong(_BREAK % ("7", "pass"), "all seventeen to hold after your repair"),
-            Wrong(
-                _BREAK % ("7", 'labkit.build(lab, through="05")'), "all seventeen to hold"
-            ),
+            Wrong(_BREAK % ("7", 'labkit.build(lab, through="05")'), "all seventeen to hold"),
         ),
     ),
 )
