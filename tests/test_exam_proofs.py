@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-import labkit
 from labkit.exam_proofs import Observations, ProofFailed, find, run
 from labkit.exam_proofs.bench import Bench
 from labkit.exam_proofs.observations import error_of
 from labkit.exam_proofs.policies import allow, policy
-from labkit.localaws import process
 from labkit.teaching.questions import load_questions
 
 PROVEN = [question for question in load_questions() if question.proof]
 
 
-@pytest.fixture(scope="module")
-def own_lab(tmp_path_factory):
-    """A lab with a local AWS of its own: proofs move the clock by days."""
-    before = os.environ["LABKIT_RUNTIME_DIR"]
-    os.environ["LABKIT_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("proofs"))
-    try:
-        yield labkit.open("local", quiet=True)
-        process.stop()
-    finally:
-        os.environ["LABKIT_RUNTIME_DIR"] = before
-
-
 @pytest.mark.parametrize("question", PROVEN, ids=lambda question: question.proof)
-def test_proof(question, own_lab):
-    observations = run(question.proof, own_lab)
+def test_proof(question, lab):
+    observations = run(question.proof, lab)
     supported = {name for seen in observations for name in seen.supports}
     refuted = {name for seen in observations for name in seen.refutes}
     assert supported == {option.name for option in question.right}
@@ -51,8 +35,8 @@ def test_an_unknown_proof_is_an_error():
             find(reference)
 
 
-def test_proofs_leave_nothing_behind(own_lab):
-    sqs, iam, s3 = (own_lab.client(service) for service in ("sqs", "iam", "s3"))
+def test_proofs_leave_nothing_behind(lab):
+    sqs, iam, s3 = (lab.client(service) for service in ("sqs", "iam", "s3"))
 
     def there() -> set[str]:
         return {
@@ -64,15 +48,15 @@ def test_proofs_leave_nothing_behind(own_lab):
 
     before = there()
     for reference in ("sqs:dead_letter_queue", "sns:fan_out", "s3_access:bucket_deny"):
-        run(reference, own_lab)
+        run(reference, lab)
     assert there() == before
 
 
-def test_what_a_proof_made_goes_when_it_fails(own_lab):
-    with pytest.raises(ProofFailed), Bench(own_lab) as bench:
+def test_what_a_proof_made_goes_when_it_fails(lab):
+    with pytest.raises(ProofFailed), Bench(lab) as bench:
         url = bench.queue("doomed")
         Observations()("one is two", 1, 2)
-    sqs = own_lab.client("sqs")
+    sqs = lab.client("sqs")
     name = url.rsplit("/", 1)[1]
     assert "NonExistent" in error_of(sqs.get_queue_url, QueueName=name)
 
@@ -90,8 +74,8 @@ def test_a_step_that_is_otherwise_fails_the_proof():
     assert len(see) == 2
 
 
-def test_errors_are_told_by_their_code(own_lab):
-    sqs = own_lab.client("sqs")
+def test_errors_are_told_by_their_code(lab):
+    sqs = lab.client("sqs")
     assert error_of(sqs.list_queues) == "no error"
     assert error_of(sqs.list_queues, Colour="green") == "ParamValidationError"
 
