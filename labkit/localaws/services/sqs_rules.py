@@ -15,7 +15,9 @@ _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 _DATA_TYPES = ("String", "Number", "Binary")
 # An account, or somebody of IAM or STS; also the id that is left of a deleted one.
-_PRINCIPAL = re.compile(r"\*|\d{12}|arn:aws[a-z-]*:(iam|sts)::(\d{12}|cloudfront):.+|A[A-Z0-9]{15,}")
+_PRINCIPAL = re.compile(
+    r"\*|\d{12}|arn:aws[a-z-]*:(iam|sts)::(\d{12}|cloudfront):.+|A[A-Z0-9]{15,}"
+)
 # XML's character set without the control characters SQS refuses.
 _BAD_CHARACTERS = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _RANGES = {
@@ -47,7 +49,8 @@ def check_body(body: Any) -> None:
         )
     if _BAD_CHARACTERS.search(body):
         raise AwsError(
-            "InvalidMessageContents", "Invalid characters found. Valid unicode characters are #x9 | "
+            "InvalidMessageContents",
+            "Invalid characters found. Valid unicode characters are #x9 | "
             "#xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF",
         )
 
@@ -97,9 +100,7 @@ def check_message_attributes(attributes: dict[str, Any]) -> None:
 def check_batch(entries: list[dict[str, Any]], kind: str) -> None:
     """Raises what SQS raises for an empty, too long or ambiguous batch."""
     if not entries:
-        raise AwsError(
-            "EmptyBatchRequest", f"There should be at least one {kind} in the request."
-        )
+        raise AwsError("EmptyBatchRequest", f"There should be at least one {kind} in the request.")
     if len(entries) > 10:
         raise AwsError(
             "TooManyEntriesInBatchRequest",
