@@ -41,6 +41,11 @@ def differences_table() -> str:
     return "\n".join(rows)
 
 
+def _literal(text: str) -> str:
+    """*text* so that re.sub takes it as it is."""
+    return text.replace("\\", r"\\")
+
+
 PARTS = {"notebooks": notebooks_table, "differences": differences_table}
 
 
@@ -49,7 +54,8 @@ def rendered(text: str) -> str:
     for name, make in PARTS.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
         assert re.search(pattern, text, re.S), f"README.md has no place for {name}"
-        text = re.sub(pattern, lambda m, made=make(): f"{m[1]}{made}\n{m[2]}", text, flags=re.S)
+        made = make()
+        text = re.sub(pattern, rf"\g<1>{_literal(made)}\n\g<2>", text, flags=re.S)
     return text
 
 
