@@ -141,11 +141,12 @@ class Explanation:
         """The way of the call through the policies, as a diagram."""
         steps = self._steps()
         end = "ALLOWED" if self.allowed else "DENIED"
-        asked = f"{caller(self.principal)}\n{self.action}\n{short(self.resource)}"
+        who = caller(self.principal).partition(" (")[0]
+        asked = f"{who}\n{self.action}\n{short(self.resource)}"
         text = "; ".join(f"{number}. {words}" for number, (words, _) in enumerate(steps, 1))
         lines = ["flowchart LR", "  accTitle: How the call was decided"]
-        lines += [f"  accDescr: {_plain(text)}. {end}", f"  call[{label(asked)}]"]
-        before = "call"
+        lines += [f"  accDescr: {_plain(text)}. {end}", f"  asked[{label(asked)}]"]
+        before = "asked"
         for number, (words, decides) in enumerate(steps, 1):
             shown = words.replace(": ", ":\n")
             shape = f"{{{{{label(shown)}}}}}" if decides else f"[{label(shown)}]"

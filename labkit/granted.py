@@ -64,15 +64,14 @@ class LeastPrivilege:
     def comparison(self) -> Table:
         """Each action in force: on what it was used, and on what it was granted in vain."""
         return Table(
-            ["policy in force", "action", "used", "on", "enough would be", "not used on"],
+            ["policy in force", "action", "used", "on", "enough would be"],
             [
                 [
                     grant.policy,
                     grant.action,
                     grant.times or "never",
-                    "\n".join(map(short, grant.used)),
+                    "\n".join([*map(short, grant.used), *_idle(grant)]),
                     "\n".join(map(short, grant.enough)),
-                    "\n".join(map(short, grant.idle)),
                 ]
                 for grant in self.grants
             ],
@@ -192,6 +191,11 @@ def _allowed(
             if statement.get("Effect") == "Allow":
                 for action in policies.listed(statement.get("Action")):
                     yield name, action, policies.listed(statement.get("Resource"))
+
+
+def _idle(grant: Grant) -> list[str]:
+    """The resources an action was not used on, said to be so where it was used on others."""
+    return [f"{short(one)} (never)" if grant.used else short(one) for one in grant.idle]
 
 
 def _same_service(action: str, resource: str) -> bool:

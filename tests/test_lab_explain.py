@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 
 import pytest
 from botocore.exceptions import ClientError
@@ -176,6 +177,8 @@ def test_it_can_be_seen_and_read(lab, somebody):
     drawn = why.picture._repr_mimebundle_()
     source = drawn["text/vnd.mermaid"]
     assert source.startswith("flowchart LR") and "accDescr" in source
+    # Mermaid's own words can't name a node.
+    assert not set(re.findall(r"^  (\w+)[\[{(]", source, re.M)) & {"call", "end", "click", "style"}
     assert source.count("{{") == 1, "exactly one step decides, and has a shape of its own"
     assert drawn["text/plain"].endswith("DENIED.") and "1. explicit deny: none" in repr(why.picture)
 
