@@ -127,7 +127,8 @@ class History:
         for _ in range(6):
             self.rng.choice(steps)()
         # Time for every message to use up its receives, one after the other in its group.
-        longest = max(map(len, self.groups.values())) if self.fifo else 2
+        # A poller that was throttled or killed takes a pause of up to five minutes first.
+        longest = 4 + (max(map(len, self.groups.values())) if self.fifo else 2)
         for _ in range(longest + 1):
             self.wiring.advance(seconds=(self.receives + 1) * (self.visibility + self.window))
             if counts(self.wiring, self.queue) == (0, 0):

