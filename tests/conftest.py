@@ -57,11 +57,18 @@ def _family(path: Path) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests with a local AWS inside the test process last.
+    """Put what takes long first, and tests with a local AWS inside the test process last.
 
-    It bends moto for the rest of the process, and tests of the order function use moto unbent.
+    The first so that no worker is left alone with a notebook at the end. The last because such a
+    local AWS bends moto for the rest of the process, and the order function's tests use it unbent.
     """
-    items.sort(key=lambda item: "door" in getattr(item, "fixturenames", ()))
+
+    def turn(item: pytest.Item) -> int:
+        if "door" in getattr(item, "fixturenames", ()):
+            return 2
+        return 0 if item.path.suffix == ".ipynb" or item.path.name == "test_browser.py" else 1
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="module")
